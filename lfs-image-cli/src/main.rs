@@ -1,0 +1,3 @@
+//! The `lfs-image` command.
+
+fn main() {}

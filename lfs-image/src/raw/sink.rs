@@ -1,0 +1,76 @@
+//! Where a finished image goes.
+
+use super::store::{Position, ReadAt};
+use crate::error::Result;
+
+/// Takes an image front to back.
+///
+/// After [`begin`](Sink::begin), every byte of the image is announced exactly once, in ascending order, in one of
+/// three ways that mean different things: data; *allocated zeros*, which somebody will read and expect to be zero (a
+/// journal, a file allocation table); and *unallocated* space, which nobody will read before writing it. A file may
+/// leave holes for the last two. An upload must send the second and may leave out the third.
+pub trait Sink {
+    /// What [`finish`](Sink::finish) hands back: a digest, a snapshot id.
+    type Receipt;
+
+    /// Announces the length of the image in bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the destination can't hold that much.
+    fn begin(&mut self, len: u64) -> Result<()>;
+
+    /// The bytes at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be written.
+    fn data(&mut self, offset: u64, bytes: &[u8]) -> Result<()>;
+
+    /// `len` zeros at `offset` that the image's readers rely on.
+    ///
+    /// # Errors
+    ///
+    /// When they can't be written.
+    fn zeros(&mut self, offset: u64, len: u64) -> Result<()>;
+
+    /// `len` bytes at `offset` that nothing reads before writing them. They read as zeros where that costs nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the destination can't go past them.
+    fn unallocated(&mut self, offset: u64, len: u64) -> Result<()> {
+        self.zeros(offset, len)
+    }
+
+    /// `len` bytes at `offset`, taken from `store` at `at`. Sinks that can copy from file to file without passing
+    /// the bytes through memory do so here.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't be read or the bytes can't be written.
+    fn copy(&mut self, offset: u64, store: &dyn ReadAt, at: Position, len: u64) -> Result<()> {
+        const CHUNK: u64 = 1 << 20;
+        let mut buf = vec![0; super::num::index(len.min(CHUNK))];
+        let mut done = 0;
+        while done < len {
+            let n = super::num::index((len - done).min(CHUNK));
+            let from = at
+                .forward(done)
+                .ok_or_else(|| crate::Error::internal("content reaches past the end of its source"))?;
+            store.read_exact_at(from, &mut buf[..n])?;
+            self.data(offset + done, &buf[..n])?;
+            done += n as u64;
+        }
+        Ok(())
+    }
+
+    /// The image is complete.
+    ///
+    /// # Errors
+    ///
+    /// When the destination can't be completed; it must not look complete then.
+    fn finish(self) -> Result<Self::Receipt>
+    where
+        Self: Sized;
+}

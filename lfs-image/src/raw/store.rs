@@ -1,0 +1,87 @@
+//! Where file content waits until it is written: a position in one of a few sources.
+
+use std::fs::File;
+
+use crate::error::Result;
+
+/// Where a run of content begins: a source and a byte offset in it, packed into 64 bits.
+///
+/// Content of millions of files is remembered this way, so it is small: 16 bits of source, 48 bits (256 TiB) of offset.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Position(u64);
+
+impl Position {
+    const OFFSET_BITS: u32 = 48;
+
+    /// The position `offset` bytes into source number `source`; `None` where the offset is 256 TiB or more.
+    #[must_use]
+    pub fn new(source: u16, offset: u64) -> Option<Self> {
+        (offset >> Self::OFFSET_BITS == 0).then_some(Self(u64::from(source) << Self::OFFSET_BITS | offset))
+    }
+
+    /// The number of the source.
+    #[must_use]
+    pub fn source(self) -> u16 {
+        // 64 - 48 bits are left.
+        #[allow(clippy::cast_possible_truncation)]
+        {
+            (self.0 >> Self::OFFSET_BITS) as u16
+        }
+    }
+
+    /// The byte offset in the source.
+    #[must_use]
+    pub fn offset(self) -> u64 {
+        self.0 & ((1 << Self::OFFSET_BITS) - 1)
+    }
+
+    /// The position `by` bytes further on in the same source; `None` past its end at 256 TiB.
+    #[must_use]
+    pub fn forward(self, by: u64) -> Option<Self> {
+        Self::new(self.source(), self.offset().checked_add(by)?)
+    }
+}
+
+/// Reads content back by position. The walk's source of file data.
+pub trait ReadAt {
+    /// Fills `buf` with the bytes at `at`.
+    ///
+    /// # Errors
+    ///
+    /// When the source can't be read, or ends before `buf` is full.
+    fn read_exact_at(&self, at: Position, buf: &mut [u8]) -> Result<()>;
+
+    /// The file that holds the source of `at`, with the offset in it, for sinks that can copy from file to file
+    /// inside the kernel.
+    fn file(&self, at: Position) -> Option<(&File, u64)> {
+        let _ = at;
+        None
+    }
+}
+
+/// A store with nothing in it, for trees whose content is all in memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoStore;
+
+impl ReadAt for NoStore {
+    fn read_exact_at(&self, at: Position, buf: &mut [u8]) -> Result<()> {
+        Err(crate::Error::internal(format!(
+            "read of {} bytes at {at:?} from a store that holds nothing",
+            buf.len()
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_pack() {
+        let p = Position::new(65_535, (1 << 48) - 1).unwrap();
+        assert_eq!((p.source(), p.offset()), (65_535, (1 << 48) - 1));
+        assert!(p.forward(1).is_none());
+        assert!(Position::new(0, 1 << 48).is_none());
+        assert_eq!(Position::new(3, 5).unwrap().forward(7), Position::new(3, 12));
+    }
+}

@@ -1,0 +1,305 @@
+//! The root filesystem as a sorted value.
+//!
+//! A [`Tree`] is a table of inodes ([`Node`]) and directories that name them; hard links are two names of one inode.
+//! Directory entries are kept in byte order of their names, so walking a tree doesn't depend on the order in which it
+//! was made. [`Merge`] makes one from archive entries, by the rules of extracting into a fresh root.
+
+mod merge;
+mod node;
+mod path;
+
+use std::collections::BTreeMap;
+
+pub use merge::{Entry, EntryKind, Merge};
+pub use node::{Content, Device, Directory, Kind, Meta, Node, NodeId, Segment, Times, XattrSet, Xattrs};
+
+pub(crate) use node::Data;
+
+use crate::error::{Error, Result};
+use crate::raw::time::Timestamp;
+
+/// A root filesystem.
+///
+/// # Examples
+///
+/// A tree built in code, without any archive:
+///
+/// ```
+/// use lfs_image::{Content, Kind, Meta, NodeId, Timestamp, Tree};
+///
+/// let mut tree = Tree::new();
+/// let meta = Meta::new(0o755, Timestamp::from_secs(1_700_000_000));
+/// let etc = tree.insert(NodeId::ROOT, b"etc", meta.clone(), Kind::Directory(Default::default()))?;
+/// tree.insert(etc, b"hostname", meta, Kind::File(Content::bytes(*b"lfs\n")))?;
+/// assert!(tree.lookup(b"etc/hostname").is_some());
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Tree {
+    nodes: Vec<Node>,
+    xattrs: Vec<Xattrs>,
+    interned: BTreeMap<Xattrs, XattrSet>,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Tree {
+    /// The longest name of a directory entry, in bytes.
+    pub const MAX_NAME: usize = 255;
+    /// The longest target of a symbolic link, in bytes.
+    pub const MAX_TARGET: usize = 4095;
+    /// The most names one inode may have (ext4's limit).
+    pub const MAX_LINKS: u32 = 65_000;
+
+    /// A tree that is an empty root directory, mode 0755, owned by root, dated 1970.
+    #[must_use]
+    pub fn new() -> Self {
+        let root = Node {
+            meta: Meta::new(0o755, Timestamp::default()),
+            kind: Kind::Directory(Directory::default()),
+            names: 1,
+            layer: 0,
+        };
+        Self { nodes: vec![root], xattrs: vec![Xattrs::new()], interned: BTreeMap::new() }
+    }
+
+    /// The inode of an id that this tree gave out.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    /// The attributes of an inode, to change.
+    pub fn meta_mut(&mut self, id: NodeId) -> &mut Meta {
+        &mut self.nodes[id.index()].meta
+    }
+
+    /// One more than the highest index that [`NodeId::index`] gives; inodes without names are counted too.
+    pub(crate) fn node_table_len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The extended attributes of a set.
+    #[must_use]
+    pub fn xattrs(&self, set: XattrSet) -> &Xattrs {
+        &self.xattrs[set.0 as usize]
+    }
+
+    /// The set with these attributes.
+    ///
+    /// # Errors
+    ///
+    /// After 2^32 different sets.
+    pub fn intern(&mut self, xattrs: Xattrs) -> Result<XattrSet> {
+        if xattrs.is_empty() {
+            return Ok(XattrSet::EMPTY);
+        }
+        if let Some(set) = self.interned.get(&xattrs) {
+            return Ok(*set);
+        }
+        let number = u32::try_from(self.xattrs.len())
+            .map_err(|_| Error::capacity("more than 4,294,967,295 different sets of extended attributes"))?;
+        self.xattrs.push(xattrs.clone());
+        self.interned.insert(xattrs, XattrSet(number));
+        Ok(XattrSet(number))
+    }
+
+    /// Makes an inode and names it. What the name meant before is gone.
+    ///
+    /// # Errors
+    ///
+    /// When `parent` is not a directory, the name is impossible, or the tree is full.
+    pub fn insert(&mut self, parent: NodeId, name: &[u8], meta: Meta, kind: Kind) -> Result<NodeId> {
+        check_name(name)?;
+        if let Kind::Symlink(target) = &kind {
+            check_target(target)?;
+        }
+        let number = u32::try_from(self.nodes.len())
+            .ok()
+            .filter(|n| *n < u32::MAX - 16)
+            .ok_or_else(|| Error::capacity("more than 4,294,967,279 inodes"))?;
+        let id = NodeId(number);
+        self.directory_mut(parent)?; // before the node exists, so that nothing is left behind
+        self.nodes.push(Node { meta, kind, names: 0, layer: 0 });
+        self.link(parent, name, id)?;
+        Ok(id)
+    }
+
+    /// Gives an existing inode one more name. What the name meant before is gone.
+    ///
+    /// # Errors
+    ///
+    /// When `parent` is not a directory, `id` is one that has a name already, the name is impossible, or the inode
+    /// has 65,000 names.
+    pub fn link(&mut self, parent: NodeId, name: &[u8], id: NodeId) -> Result<()> {
+        check_name(name)?;
+        let node = &self.nodes[id.index()];
+        if node.names > 0 && node.as_directory().is_some() {
+            return Err(Error::input("a hard link to a directory"));
+        }
+        if self.directory_mut(parent)?.entries.get(name) == Some(&id) {
+            return Ok(());
+        }
+        if self.nodes[id.index()].names >= Self::MAX_LINKS {
+            return Err(Error::capacity(format!(
+                "more than {} hard links to one inode, which is all that ext4 can count",
+                Self::MAX_LINKS
+            )));
+        }
+        let before = self.directory_mut(parent)?.entries.insert(name.into(), id);
+        self.nodes[id.index()].names += 1;
+        if let Some(before) = before {
+            self.forget(before);
+        }
+        Ok(())
+    }
+
+    /// Removes a name, and everything below it if it is a directory's. Says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// When `parent` is not a directory.
+    pub fn remove(&mut self, parent: NodeId, name: &[u8]) -> Result<bool> {
+        match self.directory_mut(parent)?.entries.remove(name) {
+            Some(id) => {
+                self.forget(id);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Takes one name from an inode; without any left its content is dropped, a directory's entries with it.
+    fn forget(&mut self, id: NodeId) {
+        let mut doomed = vec![id];
+        while let Some(id) = doomed.pop() {
+            let node = &mut self.nodes[id.index()];
+            node.names -= 1;
+            if node.names > 0 {
+                continue;
+            }
+            // A fifo holds nothing: the node is a tombstone now.
+            if let Kind::Directory(directory) = std::mem::replace(&mut node.kind, Kind::Fifo) {
+                doomed.extend(directory.entries.into_values());
+            }
+        }
+    }
+
+    fn directory_mut(&mut self, id: NodeId) -> Result<&mut Directory> {
+        match &mut self.nodes[id.index()].kind {
+            Kind::Directory(directory) => Ok(directory),
+            other => Err(Error::input(format!("a {} is used as a directory", other.noun()))),
+        }
+    }
+
+    /// The inode at a path of names between `/`, without following symbolic links.
+    #[must_use]
+    pub fn lookup(&self, path: &[u8]) -> Option<NodeId> {
+        let mut at = NodeId::ROOT;
+        for name in path.split(|c| *c == b'/').filter(|name| !name.is_empty() && *name != b".") {
+            at = self.node(at).as_directory()?.get(name)?;
+        }
+        Some(at)
+    }
+}
+
+/// Refuses what can't be the name of a directory entry.
+pub(crate) fn check_name(name: &[u8]) -> Result<()> {
+    let fault = match name {
+        b"" => "is empty".to_owned(),
+        b"." | b".." => "is reserved".to_owned(),
+        _ if name.len() > Tree::MAX_NAME => {
+            format!("is {} bytes long, ext4 holds {}", name.len(), Tree::MAX_NAME)
+        }
+        _ if name.contains(&0) => "contains a NUL byte".to_owned(),
+        _ if name.contains(&b'/') => "contains a `/`".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Error::input(format!("the name `{}` {fault}", name.escape_ascii())))
+}
+
+/// Refuses what can't be the target of a symbolic link.
+fn check_target(target: &[u8]) -> Result<()> {
+    let fault = match target {
+        b"" => "is empty".to_owned(),
+        _ if target.len() > Tree::MAX_TARGET => {
+            format!("is {} bytes long, ext4 holds {}", target.len(), Tree::MAX_TARGET)
+        }
+        _ if target.contains(&0) => "contains a NUL byte".to_owned(),
+        _ => return Ok(()),
+    };
+    let shown = &target[..target.len().min(Tree::MAX_NAME)];
+    Err(Error::input(format!("the link target `{}` {fault}", shown.escape_ascii())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir() -> Kind {
+        Kind::Directory(Directory::default())
+    }
+
+    fn file(text: &[u8]) -> Kind {
+        Kind::File(Content::bytes(text))
+    }
+
+    #[test]
+    fn replacing_a_directory_drops_what_is_below() {
+        let mut tree = Tree::new();
+        let meta = Meta::default();
+        let a = tree.insert(NodeId::ROOT, b"a", meta.clone(), dir()).unwrap();
+        let f = tree.insert(a, b"f", meta.clone(), file(b"x")).unwrap();
+        tree.link(NodeId::ROOT, b"g", f).unwrap();
+        assert_eq!(tree.node(f).names(), 2);
+        tree.insert(NodeId::ROOT, b"a", meta, file(b"y")).unwrap();
+        assert_eq!(tree.node(f).names(), 1);
+        assert_eq!(tree.node(a).names(), 0);
+        assert_eq!(tree.lookup(b"g"), Some(f));
+        assert!(tree.lookup(b"a/f").is_none());
+    }
+
+    #[test]
+    fn linking_a_name_to_itself_changes_nothing() {
+        let mut tree = Tree::new();
+        let f = tree.insert(NodeId::ROOT, b"f", Meta::default(), file(b"x")).unwrap();
+        tree.link(NodeId::ROOT, b"f", f).unwrap();
+        assert_eq!(tree.node(f).names(), 1);
+        assert!(tree.remove(NodeId::ROOT, b"f").unwrap());
+        assert!(!tree.remove(NodeId::ROOT, b"f").unwrap());
+    }
+
+    #[test]
+    fn directories_have_one_name() {
+        let mut tree = Tree::new();
+        let a = tree.insert(NodeId::ROOT, b"a", Meta::default(), dir()).unwrap();
+        assert!(tree.link(NodeId::ROOT, b"b", a).is_err());
+        assert!(tree.link(a, b"root", NodeId::ROOT).is_err());
+    }
+
+    #[test]
+    fn impossible_names() {
+        let mut tree = Tree::new();
+        for bad in [&b""[..], b".", b"..", b"a/b", b"a\0", &[b'x'; 256]] {
+            assert!(tree.insert(NodeId::ROOT, bad, Meta::default(), Kind::Fifo).is_err());
+        }
+        tree.insert(NodeId::ROOT, &[0xff; 255], Meta::default(), Kind::Fifo).unwrap();
+        let long = Kind::Symlink(vec![b'x'; 4096].into());
+        assert!(tree.insert(NodeId::ROOT, b"l", Meta::default(), long).is_err());
+        assert_eq!(tree.node_table_len(), 2);
+    }
+
+    #[test]
+    fn equal_attributes_are_one_set() {
+        let mut tree = Tree::new();
+        let set = |v: &[u8]| Xattrs::from([(b"user.a".as_slice().into(), v.into())]);
+        let a = tree.intern(set(b"1")).unwrap();
+        assert_eq!(tree.intern(set(b"1")).unwrap(), a);
+        assert_ne!(tree.intern(set(b"2")).unwrap(), a);
+        assert_eq!(tree.intern(Xattrs::new()).unwrap(), XattrSet::EMPTY);
+    }
+}

@@ -1,0 +1,1 @@
+//! Paths of archive entries: bytes between slashes.
