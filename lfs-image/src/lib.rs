@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 mod error;
+mod ext4;
 mod raw;
 mod tree;
 
