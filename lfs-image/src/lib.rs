@@ -1,10 +1,11 @@
 //! Turns a root filesystem tarball into a bootable raw disk image: one process, no root, no loop devices, no
 //! external programs.
 
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod error;
 mod raw;
+mod table;
 mod tree;
 
 pub use error::{Error, ErrorKind, Result};
