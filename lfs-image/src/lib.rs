@@ -5,6 +5,7 @@
 
 mod error;
 mod raw;
+mod sink;
 mod table;
 mod tree;
 
@@ -13,6 +14,7 @@ pub use raw::guid::Uuid;
 pub use raw::sink::Sink;
 pub use raw::store::{NoStore, Position, ReadAt};
 pub use raw::time::Timestamp;
+pub use sink::{DigestSink, FileSink, NullSink, StreamSink, Tally};
 pub use tree::{
     Content, Device, Directory, Entry, EntryKind, Kind, Merge, Meta, Node, NodeId, Segment, Times, Tree,
     XattrSet, Xattrs,
