@@ -1,11 +1,13 @@
 //! Turns a root filesystem tarball into a bootable raw disk image: one process, no root, no loop devices, no
 //! external programs.
 
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod error;
 mod ext4;
 mod raw;
+mod sink;
+mod table;
 mod tree;
 
 pub use error::{Error, ErrorKind, Result};
@@ -13,6 +15,7 @@ pub use raw::guid::Uuid;
 pub use raw::sink::Sink;
 pub use raw::store::{NoStore, Position, ReadAt};
 pub use raw::time::Timestamp;
+pub use sink::{DigestSink, FileSink, NullSink, StreamSink, Tally};
 pub use tree::{
     Content, Device, Directory, Entry, EntryKind, Kind, Merge, Meta, Node, NodeId, Segment, Times, Tree,
     XattrSet, Xattrs,

@@ -1,7 +1,8 @@
 //! Where a finished image goes.
 
+use super::num::index;
 use super::store::{Position, ReadAt};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Takes an image front to back.
 ///
@@ -50,19 +51,7 @@ pub trait Sink {
     ///
     /// When the store can't be read or the bytes can't be written.
     fn copy(&mut self, offset: u64, store: &dyn ReadAt, at: Position, len: u64) -> Result<()> {
-        const CHUNK: u64 = 1 << 20;
-        let mut buf = vec![0; super::num::index(len.min(CHUNK))];
-        let mut done = 0;
-        while done < len {
-            let n = super::num::index((len - done).min(CHUNK));
-            let from = at
-                .forward(done)
-                .ok_or_else(|| crate::Error::internal("content reaches past the end of its source"))?;
-            store.read_exact_at(from, &mut buf[..n])?;
-            self.data(offset + done, &buf[..n])?;
-            done += n as u64;
-        }
-        Ok(())
+        copy_in_chunks(self, offset, store, at, len)
     }
 
     /// The image is complete.
@@ -73,4 +62,26 @@ pub trait Sink {
     fn finish(self) -> Result<Self::Receipt>
     where
         Self: Sized;
+}
+
+/// What [`Sink::copy`] does unless a sink knows better: the bytes pass through memory.
+pub(crate) fn copy_in_chunks<S: Sink + ?Sized>(
+    sink: &mut S,
+    offset: u64,
+    store: &dyn ReadAt,
+    at: Position,
+    len: u64,
+) -> Result<()> {
+    const CHUNK: u64 = 1 << 20;
+    let mut buf = vec![0; index(len.min(CHUNK))];
+    let mut done = 0;
+    while done < len {
+        let n = index((len - done).min(CHUNK));
+        let from =
+            at.forward(done).ok_or_else(|| Error::internal("content reaches past the end of its source"))?;
+        store.read_exact_at(from, &mut buf[..n])?;
+        sink.data(offset + done, &buf[..n])?;
+        done += n as u64;
+    }
+    Ok(())
 }
