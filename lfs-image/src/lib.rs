@@ -5,12 +5,17 @@
 
 mod error;
 mod ext4;
+mod image;
+mod progress;
 mod raw;
 mod sink;
 mod table;
 mod tree;
 
 pub use error::{Error, ErrorKind, Result};
+pub use ext4::{Free, InodeCount, Journal};
+pub use image::{Filesystem, Image, ImageSpec, Partition, PartitionTable, Region, Role};
+pub use progress::{Progress, Stage};
 pub use raw::guid::Uuid;
 pub use raw::sink::Sink;
 pub use raw::store::{NoStore, Position, ReadAt};

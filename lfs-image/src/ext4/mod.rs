@@ -186,9 +186,56 @@ impl Plan {
         self.survey.inode_count()
     }
 
+    /// Blocks that only root may use.
+    pub(crate) fn reserved_blocks(&self) -> u64 {
+        self.options.reserved_blocks(self.geometry.blocks)
+    }
+
     /// Blocks of the journal.
     pub(crate) fn journal_blocks(&self) -> u64 {
         self.journal_blocks
+    }
+
+    /// The filesystem as stretches of offset and length in bytes, in order; what is between them is free.
+    pub(crate) fn regions(&self) -> Vec<(u64, u64, String)> {
+        let mut all: Vec<(u64, u64, String)> = Vec::new();
+        let mut push = |start: u64, len: u64, what: &str| match all.last_mut() {
+            // Neighbours of a kind are one stretch.
+            Some((last, last_len, same)) if *last + *last_len == start && same == what => *last_len += len,
+            _ => all.push((start, len, what.to_owned())),
+        };
+        let used = &self.placement.used;
+        let files = self.placement.files.clamp(used.start, used.end);
+        let placed = |from: u64, to: u64, push: &mut dyn FnMut(u64, u64, &str)| {
+            let journal = self.placement.journal.map_or(used.start, |journal| {
+                self.geometry.runs(u64::from(journal.start), u64::from(journal.blocks)).end()
+            });
+            for (start, end, what) in [
+                (used.start, journal, "journal"),
+                (journal, files, "directories, long links, attributes"),
+                (files, used.end, "files"),
+            ] {
+                let (start, end) = (start.max(from), end.min(to));
+                if start < end {
+                    push(start, end - start, what);
+                }
+            }
+        };
+        let mut at = 0;
+        for run in &self.geometry.fixed {
+            placed(at, run.start, &mut push);
+            let what = match run.what {
+                geometry::Fixed::Super(0) => "superblock, group descriptors",
+                geometry::Fixed::Super(_) => "backup superblock, group descriptors",
+                geometry::Fixed::BlockBitmaps(..) => "block bitmaps",
+                geometry::Fixed::InodeBitmaps(..) => "inode bitmaps",
+                geometry::Fixed::InodeTable(_) => "inode tables",
+            };
+            push(run.start, run.len, what);
+            at = run.end();
+        }
+        placed(at, self.geometry.blocks, &mut push);
+        all.into_iter().map(|(start, len, what)| (start * BLOCK_SIZE, len * BLOCK_SIZE, what)).collect()
     }
 
     /// The blocks of the file at a path, as runs of start and length in bytes from the start of the filesystem; `None`

@@ -47,6 +47,8 @@ pub(crate) struct Placement {
     pub(crate) ea_values: Vec<Placed>,
     /// From the first to behind the last block; all of these are used.
     pub(crate) used: Range<u64>,
+    /// The first block of the first file.
+    pub(crate) files: u64,
 }
 
 impl Placement {
@@ -67,6 +69,7 @@ impl Placement {
             xattr_blocks: Vec::new(),
             ea_values: Vec::new(),
             used: start..start,
+            files: u64::MAX,
         };
         let mut latest: BTreeMap<XattrSet, usize> = BTreeMap::new();
         let extras = Extras { journal: journal_blocks > 0, resize: geometry.reserved_gdt_blocks > 0 };
@@ -103,7 +106,9 @@ impl Placement {
                     placement.ea_values.push(cursor.take_file([(0, blocks)].into_iter())?);
                 }
                 Object::File(slot, content) if blocks(content) > 0 => {
-                    placement.inodes[slot.index()] = cursor.take_file(ranges(content))?;
+                    let placed = cursor.take_file(ranges(content))?;
+                    placement.files = placement.files.min(u64::from(placed.start));
+                    placement.inodes[slot.index()] = placed;
                 }
                 Object::File(..) => {}
             }

@@ -204,7 +204,7 @@ impl Survey {
                     visit(Object::Directory(dir))?;
                 }
                 Kind::Symlink(target) if target.len() > MAX_FAST_SYMLINK => {
-                    visit(Object::Symlink(slot, target))?
+                    visit(Object::Symlink(slot, target))?;
                 }
                 _ => {}
             }
@@ -268,7 +268,7 @@ pub(crate) fn path_of(tree: &Tree, wanted: NodeId) -> Vec<u8> {
         if id == wanted {
             return path;
         }
-        for (name, child) in tree.node(id).as_directory().into_iter().flat_map(|directory| directory.iter()) {
+        for (name, child) in tree.node(id).as_directory().into_iter().flat_map(crate::Directory::iter) {
             let mut below = path.clone();
             if below != b"/" {
                 below.push(b'/');

@@ -4,6 +4,7 @@
 //! Directory entries are kept in byte order of their names, so walking a tree doesn't depend on the order in which it
 //! was made. [`Merge`] makes one from archive entries, by the rules of extracting into a fresh root.
 
+mod digest;
 mod merge;
 mod node;
 mod path;

@@ -1,0 +1,19 @@
+//! From a tree to a disk: how large, what goes where, and the one loop that writes it.
+//!
+//! ```text
+//! spec     what is asked for
+//! layout   sizes to partitions
+//! plan     the disk as a value: table, partitions, filesystem     (no content was read so far)
+//! write    front to back, into a sink
+//! ```
+
+mod describe;
+mod layout;
+mod plan;
+mod spec;
+mod write;
+
+pub use describe::{Filesystem, Region};
+pub use layout::{Partition, Role};
+pub use plan::Image;
+pub use spec::{ImageSpec, PartitionTable};

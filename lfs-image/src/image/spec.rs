@@ -1,0 +1,186 @@
+//! What an image is to be like.
+
+use crate::error::{Error, Result};
+use crate::ext4::{Free, InodeCount, Journal};
+use crate::raw::guid::Uuid;
+use crate::raw::time::Timestamp;
+
+/// The kind of partition table.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum PartitionTable {
+    /// A GUID partition table with a protective MBR, and a BIOS boot partition so that boot code has a place.
+    #[default]
+    Gpt,
+    /// The classic table in sector 0, with the gap up to 1 MiB for boot code.
+    Mbr,
+    /// None: the image is the filesystem.
+    None,
+}
+
+/// What an image is to be like. The default is a GPT disk, rounded up to whole GiB, whose root filesystem has a fifth of its
+/// space free.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::{Free, ImageSpec, PartitionTable};
+///
+/// let spec = ImageSpec::new()
+///     .table(PartitionTable::Mbr)
+///     .free(Free::Bytes(512 << 20))
+///     .label("lfs-root");
+/// ```
+#[derive(Clone, Debug)]
+pub struct ImageSpec {
+    pub(crate) table: PartitionTable,
+    pub(crate) size: Option<u64>,
+    pub(crate) free: Free,
+    pub(crate) label: String,
+    pub(crate) uuid: Option<Uuid>,
+    pub(crate) time: Option<Timestamp>,
+    pub(crate) reserved: u16,
+    pub(crate) inodes: InodeCount,
+    pub(crate) journal: Journal,
+    pub(crate) ea_inode: bool,
+    pub(crate) esp: Option<u64>,
+}
+
+impl Default for ImageSpec {
+    fn default() -> Self {
+        Self {
+            table: PartitionTable::Gpt,
+            size: None,
+            free: Free::Percent(20),
+            label: String::new(),
+            uuid: None,
+            time: None,
+            reserved: 500,
+            inodes: InodeCount::Auto,
+            journal: Journal::Auto,
+            ea_inode: false,
+            esp: None,
+        }
+    }
+}
+
+impl ImageSpec {
+    /// The default.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The kind of partition table.
+    #[must_use]
+    pub fn table(mut self, table: PartitionTable) -> Self {
+        self.table = table;
+        self
+    }
+
+    /// The exact size of the image in bytes, a multiple of 512. Without it, it is what the content needs, rounded up to whole
+    /// GiB (which EBS wants, and which costs nothing in a sparse file).
+    #[must_use]
+    pub fn size(mut self, bytes: u64) -> Self {
+        self.size = Some(bytes);
+        self
+    }
+
+    /// Free space to leave in the root filesystem, beyond what is reserved for root. An exact size leaves what it leaves.
+    #[must_use]
+    pub fn free(mut self, free: Free) -> Self {
+        self.free = free;
+        self
+    }
+
+    /// The label of the root filesystem, at most 16 bytes.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// The UUID of the root filesystem. Without it, it is derived from the tree and this specification.
+    #[must_use]
+    pub fn uuid(mut self, uuid: Uuid) -> Self {
+        self.uuid = Some(uuid);
+        self
+    }
+
+    /// When the filesystem was made. Without it, the newest modification in the tree.
+    #[must_use]
+    pub fn time(mut self, time: Timestamp) -> Self {
+        self.time = Some(time);
+        self
+    }
+
+    /// Blocks that only root may use, in hundredths of a percent: 500 (5 %) by default, 5000 at most.
+    #[must_use]
+    pub fn reserved(mut self, hundredths_of_a_percent: u16) -> Self {
+        self.reserved = hundredths_of_a_percent;
+        self
+    }
+
+    /// How many inodes the root filesystem has.
+    #[must_use]
+    pub fn inodes(mut self, inodes: InodeCount) -> Self {
+        self.inodes = inodes;
+        self
+    }
+
+    /// How large the journal is.
+    #[must_use]
+    pub fn journal(mut self, journal: Journal) -> Self {
+        self.journal = journal;
+        self
+    }
+
+    /// Whether values of extended attributes that are too large for a block get inodes of their own (the feature `ea_inode`).
+    /// GRUB can't read such a filesystem.
+    #[must_use]
+    pub fn ea_inode(mut self, on: bool) -> Self {
+        self.ea_inode = on;
+        self
+    }
+
+    /// An EFI system partition of at least so many bytes.
+    #[must_use]
+    pub fn esp(mut self, bytes: u64) -> Self {
+        self.esp = Some(bytes);
+        self
+    }
+
+    /// The label as the superblock stores it.
+    pub(crate) fn label_bytes(&self) -> Result<[u8; 16]> {
+        let mut bytes = [0; 16];
+        let label = self.label.as_bytes();
+        if label.len() > bytes.len() || label.contains(&0) {
+            return Err(Error::input(format!(
+                "the label `{}` is {} bytes long: ext4 holds 16, none of them NUL",
+                self.label.escape_debug(),
+                label.len()
+            )));
+        }
+        bytes[..label.len()].copy_from_slice(label);
+        Ok(bytes)
+    }
+
+    /// Everything that tells one specification from another, as text to derive identifiers from.
+    pub(crate) fn canonical(&self) -> String {
+        format!(
+            "table={:?} size={:?} free={:?} label={} uuid={:?} time={:?} reserved={} inodes={:?} journal={:?} \
+             ea_inode={} esp={:?}",
+            self.table,
+            self.size,
+            self.free,
+            self.label.escape_debug(),
+            self.uuid,
+            self.time,
+            self.reserved,
+            self.inodes,
+            self.journal,
+            self.ea_inode,
+            self.esp
+        )
+    }
+}
