@@ -4,9 +4,11 @@
 //! Directory entries are kept in byte order of their names, so walking a tree doesn't depend on the order in which it
 //! was made. [`Merge`] makes one from archive entries, by the rules of extracting into a fresh root.
 
+mod links;
 mod merge;
 mod node;
 mod path;
+mod walk;
 
 use std::collections::BTreeMap;
 
@@ -62,7 +64,6 @@ impl Tree {
             meta: Meta::new(0o755, Timestamp::default()),
             kind: Kind::Directory(Directory::default()),
             names: 1,
-            layer: 0,
         };
         Self { nodes: vec![root], xattrs: vec![Xattrs::new()], interned: BTreeMap::new() }
     }
@@ -124,8 +125,8 @@ impl Tree {
             .ok_or_else(|| Error::capacity("more than 4,294,967,279 inodes"))?;
         let id = NodeId(number);
         self.directory_mut(parent)?; // before the node exists, so that nothing is left behind
-        self.nodes.push(Node { meta, kind, names: 0, layer: 0 });
-        self.link(parent, name, id)?;
+        self.nodes.push(Node { meta, kind, names: 0 });
+        self.bind(parent, name, id)?;
         Ok(id)
     }
 
@@ -141,17 +142,25 @@ impl Tree {
         if node.names > 0 && node.as_directory().is_some() {
             return Err(Error::input("a hard link to a directory"));
         }
-        if self.directory_mut(parent)?.entries.get(name) == Some(&id) {
-            return Ok(());
-        }
-        if self.nodes[id.index()].names >= Self::MAX_LINKS {
+        if node.names >= Self::MAX_LINKS && self.directory_mut(parent)?.get(name) != Some(id) {
             return Err(Error::capacity(format!(
                 "more than {} hard links to one inode, which is all that ext4 can count",
                 Self::MAX_LINKS
             )));
         }
+        self.bind(parent, name, id)
+    }
+
+    fn bind(&mut self, parent: NodeId, name: &[u8], id: NodeId) -> Result<()> {
         let before = self.directory_mut(parent)?.entries.insert(name.into(), id);
-        self.nodes[id.index()].names += 1;
+        if before == Some(id) {
+            return Ok(());
+        }
+        let node = &mut self.nodes[id.index()];
+        node.names += 1;
+        if let Kind::Directory(directory) = &mut node.kind {
+            directory.parent = parent;
+        }
         if let Some(before) = before {
             self.forget(before);
         }
