@@ -3,10 +3,12 @@
 
 #![allow(dead_code)]
 
+mod archive;
 mod error;
 mod raw;
 mod tree;
 
+pub use archive::{Input, ReadOptions, Store, read_archives};
 pub use error::{Error, ErrorKind, Result};
 pub use raw::guid::Uuid;
 pub use raw::sink::Sink;

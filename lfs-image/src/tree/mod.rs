@@ -16,6 +16,7 @@ pub use merge::{Entry, EntryKind, Merge};
 pub use node::{Content, Device, Directory, Kind, Meta, Node, NodeId, Segment, Times, XattrSet, Xattrs};
 
 pub(crate) use node::Data;
+pub(crate) use path::{MAX_PATH, show};
 
 use crate::error::{Error, Result};
 use crate::raw::time::Timestamp;
@@ -88,6 +89,11 @@ impl Tree {
     #[must_use]
     pub fn xattrs(&self, set: XattrSet) -> &Xattrs {
         &self.xattrs[set.0 as usize]
+    }
+
+    /// All sets that were ever interned.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = &Xattrs> {
+        self.xattrs.iter()
     }
 
     /// The set with these attributes.
