@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unused_imports)]
 
+mod archive;
 mod error;
 mod ext4;
 mod image;
@@ -12,6 +13,7 @@ mod sink;
 mod table;
 mod tree;
 
+pub use archive::{Input, ReadOptions, Store, read_archives};
 pub use error::{Error, ErrorKind, Result};
 pub use ext4::{Free, InodeCount, Journal};
 pub use image::{Filesystem, Image, ImageSpec, Partition, PartitionTable, Region, Role};

@@ -5,9 +5,11 @@
 //! was made. [`Merge`] makes one from archive entries, by the rules of extracting into a fresh root.
 
 mod digest;
+mod links;
 mod merge;
 mod node;
 mod path;
+mod walk;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +17,7 @@ pub use merge::{Entry, EntryKind, Merge};
 pub use node::{Content, Device, Directory, Kind, Meta, Node, NodeId, Segment, Times, XattrSet, Xattrs};
 
 pub(crate) use node::Data;
+pub(crate) use path::{MAX_PATH, show};
 
 use crate::error::{Error, Result};
 use crate::raw::time::Timestamp;
@@ -63,7 +66,6 @@ impl Tree {
             meta: Meta::new(0o755, Timestamp::default()),
             kind: Kind::Directory(Directory::default()),
             names: 1,
-            layer: 0,
         };
         Self { nodes: vec![root], xattrs: vec![Xattrs::new()], interned: BTreeMap::new() }
     }
@@ -88,6 +90,11 @@ impl Tree {
     #[must_use]
     pub fn xattrs(&self, set: XattrSet) -> &Xattrs {
         &self.xattrs[set.0 as usize]
+    }
+
+    /// All sets that were ever interned.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = &Xattrs> {
+        self.xattrs.iter()
     }
 
     /// The set with these attributes.
@@ -125,8 +132,8 @@ impl Tree {
             .ok_or_else(|| Error::capacity("more than 4,294,967,279 inodes"))?;
         let id = NodeId(number);
         self.directory_mut(parent)?; // before the node exists, so that nothing is left behind
-        self.nodes.push(Node { meta, kind, names: 0, layer: 0 });
-        self.link(parent, name, id)?;
+        self.nodes.push(Node { meta, kind, names: 0 });
+        self.bind(parent, name, id)?;
         Ok(id)
     }
 
@@ -142,17 +149,25 @@ impl Tree {
         if node.names > 0 && node.as_directory().is_some() {
             return Err(Error::input("a hard link to a directory"));
         }
-        if self.directory_mut(parent)?.entries.get(name) == Some(&id) {
-            return Ok(());
-        }
-        if self.nodes[id.index()].names >= Self::MAX_LINKS {
+        if node.names >= Self::MAX_LINKS && self.directory_mut(parent)?.get(name) != Some(id) {
             return Err(Error::capacity(format!(
                 "more than {} hard links to one inode, which is all that ext4 can count",
                 Self::MAX_LINKS
             )));
         }
+        self.bind(parent, name, id)
+    }
+
+    fn bind(&mut self, parent: NodeId, name: &[u8], id: NodeId) -> Result<()> {
         let before = self.directory_mut(parent)?.entries.insert(name.into(), id);
-        self.nodes[id.index()].names += 1;
+        if before == Some(id) {
+            return Ok(());
+        }
+        let node = &mut self.nodes[id.index()];
+        node.names += 1;
+        if let Kind::Directory(directory) = &mut node.kind {
+            directory.parent = parent;
+        }
         if let Some(before) = before {
             self.forget(before);
         }

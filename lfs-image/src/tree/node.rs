@@ -107,15 +107,29 @@ impl Kind {
 }
 
 /// A directory's entries in byte order of their names, without `.` and `..`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Directory {
     pub(super) entries: BTreeMap<Box<[u8]>, NodeId>,
+    /// The directory that names this one; the root's is the root.
+    pub(super) parent: NodeId,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), parent: NodeId::ROOT }
+    }
 }
 
 impl Directory {
     /// The entries in byte order of their names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], NodeId)> + Clone {
         self.entries.iter().map(|(name, id)| (&**name, *id))
+    }
+
+    /// The directory that names this one; the root directory is its own parent.
+    #[must_use]
+    pub fn parent(&self) -> NodeId {
+        self.parent
     }
 
     /// The inode of this name.
@@ -253,8 +267,6 @@ pub struct Node {
     pub kind: Kind,
     /// How many directory entries name it (1 for the root directory).
     pub(super) names: u32,
-    /// Which layer last named it; see [`Merge`](super::Merge).
-    pub(super) layer: u16,
 }
 
 impl Node {

@@ -1,0 +1,240 @@
+//! Tar archives in: from their bytes to a tree and a store of content.
+//!
+//! ```text
+//! plain file         headers are read where they stand, content is left alone     -> entries -> tree
+//! anything else      decompressed on a thread, content appended to one spool file -> entries -> tree
+//! ```
+//!
+//! The rooms: [`sniff`] tells what an input is, [`decode`] decompresses, [`source`] walks over the bytes, [`header`],
+//! [`pax`], [`sparse`], [`xattr`] and [`acl`] know the formats, [`entries`] puts entries together, [`spool`] and [`store`]
+//! keep and return content. [`Merge`] then makes a tree of the entries.
+//!
+//! An archive is taken as GNU tar would take it, except that whatever GNU tar would warn of and leave out is an error here:
+//! an image that silently lacks something is worse than none.
+
+mod acl;
+mod decode;
+mod entries;
+mod header;
+mod pax;
+mod sniff;
+mod source;
+mod sparse;
+mod spool;
+mod store;
+mod xattr;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Cursor, Read, Seek};
+use std::path::PathBuf;
+
+pub use store::Store;
+
+use decode::Compression;
+use entries::Entries;
+use sniff::{HEAD, sniff};
+use source::{Plain, Source, Stream};
+use spool::{Chunks, Spool};
+
+use crate::error::{Error, Result};
+use crate::tree::{Merge, Tree};
+
+/// An archive to read: plain or compressed with gzip, zstd, xz or bzip2, which is told by its content.
+pub struct Input {
+    name: String,
+    bytes: Bytes,
+}
+
+enum Bytes {
+    File(File),
+    Reader(Box<dyn Read + Send>),
+}
+
+impl Input {
+    /// An archive in a file, read from its current position. A plain archive in a regular file stays open as the place
+    /// where content is read from; pipes and devices work, too. The name is for messages.
+    #[must_use]
+    pub fn file(name: impl Into<String>, file: File) -> Self {
+        Self { name: name.into(), bytes: Bytes::File(file) }
+    }
+
+    /// An archive that comes from anywhere else.
+    #[must_use]
+    pub fn reader(name: impl Into<String>, reader: impl Read + Send + 'static) -> Self {
+        Self { name: name.into(), bytes: Bytes::Reader(Box::new(reader)) }
+    }
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Input").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// How archives are read.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ReadOptions {
+    /// Where the temporary file for content is made, if one is needed: without a name, readable by nobody else.
+    pub spool_dir: PathBuf,
+    /// The most bytes of content that may be unpacked to that file; a compressed archive of a few kilobytes can hold
+    /// terabytes.
+    pub max_size: Option<u64>,
+    /// Whether `.wh.name` and `.wh..wh..opq` remove what earlier archives have; see [`Merge::whiteouts`].
+    pub whiteouts: bool,
+    /// Whether a directory entry leaves a symbolic link to a directory in place; see
+    /// [`Merge::keep_directory_symlinks`].
+    pub keep_directory_symlinks: bool,
+}
+
+impl ReadOptions {
+    /// No limit, no whiteouts.
+    #[must_use]
+    pub fn new(spool_dir: impl Into<PathBuf>) -> Self {
+        Self { spool_dir: spool_dir.into(), max_size: None, whiteouts: false, keep_directory_symlinks: false }
+    }
+}
+
+/// Reads archives, each one a layer over those before it, into a tree and the store of its files' content.
+///
+/// `progress` hears how many bytes of the archive at hand were read (as they are stored, compressed or not) and how
+/// many there are; its error ends the reading. Once the content was read, [`Store::verify_unchanged`] makes sure that nobody
+/// changed an archive in the meantime.
+///
+/// # Errors
+///
+/// When an archive can't be read, is damaged, has no entries (the first one), or holds what no image can; the message
+/// names the archive, the entry and where its header is.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::{Input, ReadOptions, read_archives};
+///
+/// // A header and its data, as `tar` would write them.
+/// let mut header = [0; 512];
+/// header[..4].copy_from_slice(b"motd");
+/// header[100..107].copy_from_slice(b"0000644");
+/// header[124..135].copy_from_slice(b"00000000006");
+/// header[156] = b'0';
+/// header[148..156].copy_from_slice(b"        ");
+/// let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+/// header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+/// let mut data = [0; 512];
+/// data[..6].copy_from_slice(b"hello\n");
+/// let archive = [header, data, [0; 512], [0; 512]].concat();
+///
+/// let directory = tempfile::tempdir().map_err(|e| lfs_image::Error::io("make a directory", e))?;
+/// let options = ReadOptions::new(directory.path());
+/// let inputs = [Input::reader("motd.tar", std::io::Cursor::new(archive))];
+/// let (tree, store) = read_archives(inputs, &options, &mut |_done, _total| Ok(()))?;
+/// assert!(tree.lookup(b"motd").is_some());
+/// store.verify_unchanged()?;
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
+pub fn read_archives(
+    inputs: impl IntoIterator<Item = Input>,
+    options: &ReadOptions,
+    progress: &mut dyn FnMut(u64, Option<u64>) -> Result<()>,
+) -> Result<(Tree, Store)> {
+    let mut merge = Merge::new(Tree::new())
+        .whiteouts(options.whiteouts)
+        .keep_directory_symlinks(options.keep_directory_symlinks);
+    let mut store = Store::default();
+    let mut spool = Spool::new(&options.spool_dir, options.max_size);
+    for (number, Input { name, bytes }) in inputs.into_iter().enumerate() {
+        let read = || -> Result<()> {
+            let entries = read_one(&name, bytes, &mut store, &mut spool, &mut merge, progress)?;
+            // A layer above may change nothing; an image of nothing is a mistake.
+            if entries == 0 && number == 0 {
+                return Err(Error::input("the archive has no entries"));
+            }
+            merge.end_layer()
+        };
+        read().map_err(|error| error.context(format!("can't read {name}")))?;
+    }
+    if let Some(file) = spool.finish()? {
+        store.set_spool(file)?;
+    }
+    let mut tree = merge.finish()?;
+    acl::resolve(&mut tree, &store)?;
+    Ok((tree, store))
+}
+
+/// Reads one archive; returns the number of its entries.
+fn read_one(
+    name: &str,
+    bytes: Bytes,
+    store: &mut Store,
+    spool: &mut Spool,
+    merge: &mut Merge,
+    progress: &mut dyn FnMut(u64, Option<u64>) -> Result<()>,
+) -> Result<u64> {
+    let fault = |e| Error::io(format!("read {name}"), e);
+    let mut total = None;
+    let mut reader: Box<dyn Read + Send> = match bytes {
+        Bytes::Reader(reader) => reader,
+        Bytes::File(mut file) => {
+            let metadata = file.metadata().map_err(fault)?;
+            if metadata.is_dir() {
+                return Err(Error::input("it is a directory, not an archive"));
+            }
+            if metadata.is_file() {
+                let start = file.stream_position().map_err(fault)?;
+                let head = read_head(&mut (&file).take(HEAD as u64)).map_err(fault)?;
+                file.seek(std::io::SeekFrom::Start(start)).map_err(fault)?;
+                if recognize(&head)? == Compression::Plain {
+                    let (number, end) = store.add(name, file)?;
+                    let file =
+                        store.last().ok_or_else(|| Error::internal("the archive that was just added"))?;
+                    let mut source = Plain::new(file, number, start, end);
+                    return read_entries(&mut source, merge, progress);
+                }
+                total = Some(metadata.len().saturating_sub(start));
+            }
+            Box::new(file)
+        }
+    };
+    let head = read_head(&mut reader).map_err(fault)?;
+    let compression = recognize(&head)?;
+    spool.open()?;
+    let chunks = Chunks::start(name, Box::new(Cursor::new(head).chain(reader)), compression, total)?;
+    read_entries(&mut Stream::new(chunks, spool), merge, progress)
+}
+
+fn recognize(head: &[u8]) -> Result<Compression> {
+    sniff(head).map_err(|what| Error::input(format!("it is not a tar archive: {what}")))
+}
+
+/// The first bytes, however short the reads.
+fn read_head(reader: &mut dyn Read) -> std::io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(HEAD);
+    reader.take(HEAD as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+fn read_entries(
+    source: &mut dyn Source,
+    merge: &mut Merge,
+    progress: &mut dyn FnMut(u64, Option<u64>) -> Result<()>,
+) -> Result<u64> {
+    /// How often progress is told of.
+    const STEP: u64 = 256;
+    let mut entries = Entries::new(source);
+    let mut count = 0;
+    while let Some((mut entry, xattrs)) = entries.next()? {
+        if !xattrs.is_empty() {
+            entry.meta.xattrs = merge.intern(xattrs)?;
+        }
+        merge.apply(entry)?;
+        count += 1;
+        if count % STEP == 0 {
+            let (done, total) = entries.progress();
+            progress(done, total)?;
+        }
+    }
+    let (done, total) = entries.progress();
+    progress(done, total)?;
+    Ok(count)
+}

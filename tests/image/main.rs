@@ -1,0 +1,3 @@
+//! The library from outside: one module for each subject.
+
+mod merge;
