@@ -5,6 +5,7 @@
 
 mod error;
 mod ext4;
+mod fat;
 mod image;
 mod progress;
 mod raw;
