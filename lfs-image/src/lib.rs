@@ -6,6 +6,7 @@
 mod archive;
 mod error;
 mod ext4;
+mod fat;
 mod image;
 mod progress;
 mod raw;
