@@ -3,6 +3,7 @@
 
 #![allow(dead_code)]
 
+mod boot;
 mod error;
 mod raw;
 mod tree;
