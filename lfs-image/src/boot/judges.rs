@@ -5,6 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use object::{Object as _, ObjectSection as _};
+
 /// Says that a test couldn't judge. That is an error where tests run to decide something.
 pub(crate) fn skip(what: &str) {
     assert!(std::env::var_os("CI").is_none(), "a judge is missing: {what}");
@@ -59,4 +61,43 @@ pub(crate) fn run(command: &mut Command) -> Vec<u8> {
         String::from_utf8_lossy(&output.stderr)
     );
     output.stdout
+}
+
+/// Assembles a source file and gives its `.text`, which must need no relocation.
+pub(crate) fn assemble(dir: &str, source: &str, tools: [&str; 2], flags: &[&str]) -> Option<Vec<u8>> {
+    let out = tempfile::tempdir().unwrap();
+    let (object, binary) = (out.path().join("o"), out.path().join("bin"));
+    run(program(tools[0])?.args(flags).arg("-o").arg(&object).arg(Path::new(dir).join(source)));
+    run(program(tools[1])?.args(["-O", "binary", "-j", ".text"]).arg(&object).arg(&binary));
+    let bytes = std::fs::read(&object).unwrap();
+    let file = object::File::parse(&*bytes).unwrap();
+    let relocations = file.section_by_name(".text").unwrap().relocations().count();
+    assert_eq!(relocations, 0, "{source} isn't position independent");
+    Some(std::fs::read(binary).unwrap())
+}
+
+/// Compares a file of carried code with what its sources assemble to (name, source, bytes); with BLESS set, writes it.
+pub(crate) fn carried(path: &str, have: &str, code: &[(&str, &str, &[u8])]) {
+    let mut want = String::from(
+        "//! What the assembly sources beside this file assemble to. A test compares them; with BLESS=1 in its\n\
+         //! environment it writes this file.\n",
+    );
+    for (name, source, bytes) in code {
+        use std::fmt::Write as _;
+        let _ = write!(
+            want,
+            "\n/// `{source}`.\n#[rustfmt::skip]\npub(super) const {name}: [u8; {}] = [\n",
+            bytes.len()
+        );
+        for line in bytes.chunks(16) {
+            let line: Vec<String> = line.iter().map(|b| format!("0x{b:02x}")).collect();
+            let _ = writeln!(want, "    {},", line.join(", "));
+        }
+        want += "];\n";
+    }
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, want).unwrap();
+    } else {
+        assert!(have == want, "{path} isn't what its sources assemble to; BLESS=1 writes it anew");
+    }
 }

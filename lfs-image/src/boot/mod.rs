@@ -6,6 +6,7 @@ pub(crate) mod kernel;
 mod lzma;
 mod pe;
 mod root;
+pub(crate) mod stub;
 
 #[cfg(test)]
 mod judges;
