@@ -10,9 +10,12 @@ pub(crate) mod stub;
 
 #[cfg(test)]
 mod judges;
+#[cfg(test)]
+mod proof;
 
 pub(crate) use root::Root;
 
+use crate::raw::blob::Blob;
 use crate::raw::guid::Uuid;
 
 /// The part of sector 0 that holds code: the disk signature follows.
