@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod archive;
+mod boot;
 mod error;
 mod ext4;
 mod fat;
