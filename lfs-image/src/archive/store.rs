@@ -249,7 +249,8 @@ mod tests {
         check(&store, 0, 10);
         file.set_len(1_000).unwrap();
         for len in [10, SMALL] {
-            let error = store.read_exact_at(Position::new(1, 300_000).unwrap(), &mut vec![0; len]).unwrap_err();
+            let error =
+                store.read_exact_at(Position::new(1, 300_000).unwrap(), &mut vec![0; len]).unwrap_err();
             assert!(error.to_string().contains("was changed"), "{error}");
         }
         assert!(store.verify_unchanged().is_err());
