@@ -8,8 +8,6 @@
 //! header brings back the entry's own. A global header may not set what is one entry's alone (its path, size or
 //! sparse map): programs disagree on what that means, and archives were made to exploit it.
 
-use std::collections::BTreeMap;
-
 use super::sparse::Keys;
 use super::xattr;
 use crate::raw::time::Timestamp;
@@ -135,12 +133,32 @@ impl Pax {
 
     /// All extended attributes, with those of a global header.
     pub(crate) fn all_xattrs(&mut self, global: &Self) -> Xattrs {
-        let mut all: Xattrs = BTreeMap::new();
-        for set in [&global.other_xattrs, &global.xattrs] {
-            all.extend(set.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let mut all = global.own_xattrs();
+        if !(self.xattrs.is_empty() && self.other_xattrs.is_empty()) {
+            all.append(&mut self.own_xattrs());
         }
-        all.append(&mut self.other_xattrs);
-        all.append(&mut self.xattrs);
+        all
+    }
+
+    /// The attributes of both kinds of records.
+    fn own_xattrs(&self) -> Xattrs {
+        let mut all = self.xattrs.clone();
+        for (name, value) in &self.other_xattrs {
+            // The same attribute in the other kind of record, if bsdtar's spelling of its name was misread there: some
+            // versions encode it as they do here, some don't escape the `=` that seems to end it.
+            let encoded = xattr::schily_name(&xattr::libarchive_key(name));
+            let bare = [name, &b"="[..], value].concat();
+            let equals = bare.iter().position(|c| *c == b'=').unwrap_or(0);
+            let cut = xattr::schily_name(&bare[..equals]);
+            for (misread, value) in [(encoded, &value[..]), (cut, &bare[equals + 1..])] {
+                if misread[..] != **name && all.get(&misread[..]).is_some_and(|v| **v == *value) {
+                    all.remove(&misread[..]);
+                }
+            }
+        }
+        for (name, value) in &self.other_xattrs {
+            all.entry(name.clone()).or_insert_with(|| value.clone());
+        }
         all
     }
 }

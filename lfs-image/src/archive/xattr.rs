@@ -2,7 +2,8 @@
 //!
 //! `SCHILY.xattr.NAME` carries the value as it is. GNU tar escapes `=` and `%` in the name, since the first `=` ends a
 //! record's key; nobody else does, and a name with `%25` or `%3D` in it is read as GNU tar reads it. `LIBARCHIVE.xattr.NAME`
-//! has the name URL-encoded and the value in base64; bsdtar writes both, and where they differ the first counts.
+//! has the name URL-encoded and the value in base64; bsdtar writes both. Where they differ the first counts, unless it is
+//! the second misread for want of escaping.
 
 use crate::tree::Xattrs;
 
@@ -65,6 +66,18 @@ pub(super) fn libarchive_name(key: &[u8]) -> Result<Vec<u8>, String> {
     Ok(name)
 }
 
+/// A name URL-encoded as libarchive does it.
+pub(super) fn libarchive_key(name: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(name.len());
+    for c in name {
+        match c {
+            b'%' | b'=' | 0..=32 | 127.. => key.extend_from_slice(format!("%{c:02X}").as_bytes()),
+            _ => key.push(*c),
+        }
+    }
+    key
+}
+
 /// Base64 with or without `=` at its end.
 pub(super) fn base64(text: &[u8]) -> Result<Vec<u8>, String> {
     let text = text.trim_ascii();
@@ -103,6 +116,7 @@ mod tests {
     fn names() {
         assert_eq!(schily_name(b"user.a%3Db%25c%2e%"), b"user.a=b%c%2e%");
         assert_eq!(libarchive_name(b"user.%c3%A4=%25").unwrap(), b"user.\xc3\xa4=%");
+        assert_eq!(libarchive_key(b"user.a=b %"), b"user.a%3Db%20%25");
         assert!(libarchive_name(b"user.%c").is_err());
         assert!(libarchive_name(b"user.%zz").is_err());
     }

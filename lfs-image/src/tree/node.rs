@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::raw::blob::Blob;
-use crate::raw::store::Position;
+use crate::raw::store::{Position, ReadAt};
 use crate::raw::time::Timestamp;
 
 /// Names an inode of one [`Tree`](super::Tree). Two directory entries with the same id are hard links.
@@ -238,6 +238,24 @@ impl Content {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Reads `len` bytes from `offset` on, holes as zeros.
+    ///
+    /// # Errors
+    ///
+    /// When they reach past the size, or the store can't be read.
+    pub fn read(&self, store: &dyn ReadAt, offset: u64, len: u64) -> crate::Result<Vec<u8>> {
+        self.to_blob().read(store, offset, len)
+    }
+
+    /// Where there is data and no hole: offset and length of each run, ascending.
+    pub fn runs(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let (whole, segments) = match &self.data {
+            Data::Sparse(segments) => (None, &segments[..]),
+            _ => (Some((0, self.size)).filter(|_| self.size > 0), &[][..]),
+        };
+        whole.into_iter().chain(segments.iter().map(|segment| (segment.offset, segment.len)))
     }
 
     /// The content as a blob, holes as zeros.
