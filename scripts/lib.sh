@@ -60,13 +60,14 @@ Dir::State::status "$dir/status";
 Dir::State::lists "$dir/lists";
 Dir::Cache "$dir/cache";
 Dir::Etc::SourceList "$dir/sources.list";
-Dir::Etc::SourceParts "-";
-Dir::Etc::Preferences "-";
-Dir::Etc::PreferencesParts "-";
+Dir::Etc::SourceParts "/dev/null";
+Dir::Etc::Preferences "/dev/null";
+Dir::Etc::PreferencesParts "/dev/null";
 APT::Architecture "$arch";
 APT::Architectures { "$arch"; };
 APT::Sandbox::User "";
 Acquire::Languages "none";
+Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 Acquire::Retries "3";
 CONF
     export APT_CONFIG=$dir/apt.conf
