@@ -18,7 +18,9 @@ mod tree;
 pub use archive::{Input, ReadOptions, Store, read_archives};
 pub use error::{Error, ErrorKind, Result};
 pub use ext4::{Free, InodeCount, Journal};
-pub use image::{Filesystem, Image, ImageSpec, Partition, PartitionTable, Region, Role};
+pub use image::{
+    DiskTable, Filesystem, FoundPartition, Image, ImageSpec, Partition, PartitionTable, Region, Role,
+};
 pub use progress::{Progress, Stage};
 pub use raw::guid::Uuid;
 pub use raw::sink::Sink;

@@ -8,12 +8,14 @@
 //! ```
 
 mod describe;
+mod disk;
 mod layout;
 mod plan;
 mod spec;
 mod write;
 
 pub use describe::{Filesystem, Region};
+pub use disk::{DiskTable, FoundPartition};
 pub use layout::{Partition, Role};
 pub use plan::Image;
 pub use spec::{ImageSpec, PartitionTable};

@@ -1,0 +1,6 @@
+//! The command from outside.
+
+mod raw;
+
+#[path = "../support/mod.rs"]
+mod support;

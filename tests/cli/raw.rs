@@ -1,0 +1,1 @@
+//! `lfs-image raw` and what comes of it.
