@@ -1,6 +1,51 @@
 //! The command from outside.
 
-mod raw;
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod bad;
+mod image;
+mod inspect;
+mod wear;
 
 #[path = "../support/mod.rs"]
 mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The command with an environment of its own.
+pub(crate) fn lfs_image() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lfs-image"));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("TMPDIR", "/var/tmp");
+    command
+}
+
+/// `lfs-image raw` that has to succeed: what it printed.
+#[track_caller]
+pub(crate) fn raw(rootfs: &Path, out: &Path, options: &[&str]) -> String {
+    let output = lfs_image().arg("raw").args(options).arg(rootfs).arg(out).output().unwrap();
+    assert!(output.status.success(), "{}", support::both(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What it said on standard error.
+pub(crate) fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A tarball of the fixtures.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    support::project().join("fixtures/tar").join(name)
+}
+
+#[test]
+fn no_test_file_is_forgotten() {
+    let main = std::fs::read_to_string(support::project().join("tests/cli/main.rs")).unwrap();
+    for entry in std::fs::read_dir(support::project().join("tests/cli")).unwrap() {
+        let path = entry.unwrap().path();
+        let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if path.extension().is_some_and(|e| e == "rs") && stem != "main" {
+            assert!(main.contains(&format!("mod {stem};")), "{stem}.rs is not a module of main.rs");
+        }
+    }
+}

@@ -115,7 +115,7 @@ fn image(args: &InspectArgs, file: &File, ui: &Ui) -> anyhow::Result<()> {
         let reader = Part { file: file.try_clone().context("open the image again")?, offset };
         let filesystem =
             Ext4::load(Box::new(reader)).with_context(|| format!("the filesystem at byte {offset}"))?;
-        let usage = image_usage(&filesystem, args.usage)?;
+        let usage = image_usage(&filesystem, args.usage, ui)?;
         object["filesystem"] = json!({ "offset": offset, "uuid": superblock.uuid, "label": superblock.label,
             "blocks": superblock.blocks, "free_blocks": superblock.free_blocks,
             "inodes": superblock.inodes, "free_inodes": superblock.free_inodes });
@@ -209,7 +209,7 @@ fn tree_usage(tree: &Tree, depth: usize) -> Usage {
     usage
 }
 
-fn image_usage(filesystem: &Ext4, depth: usize) -> anyhow::Result<Usage> {
+fn image_usage(filesystem: &Ext4, depth: usize, ui: &Ui) -> anyhow::Result<Usage> {
     let mut usage = Usage::new();
     let mut todo = vec![(Ext4Path::new("/"), vec!["/".to_owned()])];
     while let Some((path, above)) = todo.pop() {
@@ -221,7 +221,14 @@ fn image_usage(filesystem: &Ext4, depth: usize) -> anyhow::Result<Usage> {
             if matches!(name.as_ref(), b"." | b"..") {
                 continue;
             }
-            let metadata = entry.metadata().with_context(|| format!("look at {}", entry.path().display()))?;
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                // The reader knows no times before 1970, which ext4 and Linux do.
+                Err(error) => {
+                    ui.note(format_args!("warning: {} is not counted: {error}", entry.path().display()));
+                    continue;
+                }
+            };
             if metadata.is_dir() {
                 todo.push((entry.path(), below(&above, &String::from_utf8_lossy(name.as_ref()), depth)));
             } else if metadata.file_type().is_regular_file() {

@@ -1,0 +1,36 @@
+# Everything a person or a machine runs. Two of them do it all on a fresh Debian with Rust: make demo, make test.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: help demo test check bench clean
+
+help:
+	@printf '%s\n' 'make demo    make a Debian tarball into an image and boot it' \
+	  'make test    install the judges and run every test' \
+	  'make check   formatting, lints, documentation' \
+	  'make bench   measure beside other tools' \
+	  'make clean   remove what was built here'
+
+demo:
+	scripts/demo.sh
+
+test:
+	scripts/install-judges.sh
+	scripts/get-kernel.sh amd64 >/dev/null
+	scripts/get-kernel.sh arm64 >/dev/null
+	cargo test --workspace
+
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy -p lfs-image --no-default-features --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+	! cargo tree -p lfs-image -e normal --locked -i cc 2>/dev/null | grep -q .
+
+bench:
+	scripts/install-judges.sh bench
+	benches/run.sh
+
+clean:
+	cargo clean
+	rm -rf demo

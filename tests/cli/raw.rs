@@ -1,1 +1,0 @@
-//! `lfs-image raw` and what comes of it.
