@@ -1,5 +1,6 @@
 //! What makes a disk start.
 
+pub(crate) mod bios;
 pub(crate) mod cmdline;
 pub(crate) mod grub;
 pub(crate) mod kernel;
@@ -7,6 +8,7 @@ mod lzma;
 mod pe;
 mod root;
 pub(crate) mod stub;
+pub(crate) mod uki;
 
 #[cfg(test)]
 mod judges;
@@ -26,6 +28,25 @@ pub(crate) const BOOT_CODE: usize = 440;
 pub(crate) enum Arch {
     X86_64,
     Aarch64,
+}
+
+impl Arch {
+    /// The machine in the header of EFI programs.
+    pub(crate) fn machine(self) -> u16 {
+        match self {
+            Self::X86_64 => pe::MACHINE_AMD64,
+            Self::Aarch64 => pe::MACHINE_ARM64,
+        }
+    }
+
+    /// What firmware starts from a disk that no boot entry names: the path on the EFI system partition.
+    /// Source: UEFI 2.10, 3.5.1.1.
+    pub(crate) fn fallback(self) -> &'static str {
+        match self {
+            Self::X86_64 => "EFI/BOOT/BOOTX64.EFI",
+            Self::Aarch64 => "EFI/BOOT/BOOTAA64.EFI",
+        }
+    }
 }
 
 /// What loaders must know of the disk before it is laid out. All of it follows from options and the seed.

@@ -122,7 +122,11 @@ impl Machine {
     /// Writes the disk image.
     fn build(&self, boot: &Boot) -> PathBuf {
         let path = self.dir.path().join("disk.img");
-        let root_at = if self.gpt { ESP + ESP_SECTORS } else { boot.payload.as_ref().map_or(2048, |_| ESP) };
+        let root_at = if self.gpt {
+            ESP + ESP_SECTORS
+        } else {
+            boot.payload.as_ref().map_or(2048, |_| ESP + ESP_SECTORS)
+        };
         let sectors = root_at + ROOT_SECTORS + 2048;
         let disk = fs::File::create(&path).unwrap();
         disk.set_len(sectors * SECTOR).unwrap();
@@ -314,12 +318,12 @@ fn grub_bios(machine: &Machine, lba: u64, sectors: u64) -> Boot {
     Boot { boot_code: Some(installed.boot_code), area: Some((lba, installed.area)), ..Boot::default() }
 }
 
-fn grub_efi(machine: &Machine, platform: grub::Platform, name: &str) -> (String, Blob) {
+fn grub_efi(machine: &Machine, platform: grub::Platform) -> (String, Blob) {
     let disk = machine.disk();
     let grub = grub::Grub::find(machine.root(), platform).unwrap();
     let early = grub::config::early(platform, &disk);
     let image = grub::efi::build(&grub, &early, &grub::config::prefix(platform, &disk)).unwrap();
-    (format!("EFI/BOOT/{name}"), Blob::from_bytes(image))
+    (machine.arch.fallback().into(), Blob::from_bytes(image))
 }
 
 /// GRUB from a suite of Debian, on one disk for both firmwares, and in the gap of a master boot record.
@@ -333,7 +337,7 @@ fn grub_from(suite: &str) {
     );
     with_menu(&mut machine, &[I386Pc, X86_64Efi]);
     let mut boot = grub_bios(&machine, BIOS_BOOT, ESP - BIOS_BOOT);
-    boot.esp.push(grub_efi(&machine, X86_64Efi, "BOOTX64.EFI"));
+    boot.esp.push(grub_efi(&machine, X86_64Efi));
     let disk = machine.build(&boot);
     machine.starts(&disk, false, &["panic=5"]);
     machine.starts(&disk, true, &["panic=5"]);
@@ -374,34 +378,112 @@ fn initrd(machine: &Machine) -> Vec<u8> {
     judges::run(Command::new("sh").arg("-c").arg("find . | cpio -o -H newc --quiet").current_dir(dir))
 }
 
-fn stub_boots(arch: Arch, name: &str) {
-    let Some(machine) = Machine::new(arch, true) else { return };
-    for initrd in [None, Some(initrd(&machine))] {
+/// Boots what `build` makes of a kernel, a command line and a RAM disk, without the last and with it.
+fn efi_boots(machine: &Machine, build: impl Fn(kernel::Kernel, String, Option<Blob>) -> Blob) {
+    for initrd in [None, Some(initrd(machine))] {
         let expect: &[&str] = if initrd.is_some() { &["panic=5", "PROOF-INITRD"] } else { &["panic=5"] };
         let kernel = kernel::find(machine.root()).unwrap().remove(0);
-        let parts = stub::Parts {
-            kernel: kernel.content.to_blob(),
-            cmdline: machine.cmdline(),
-            initrd: initrd.map(Blob::from_bytes),
-        };
-        let image = stub::build(arch, parts).unwrap();
+        let image = build(kernel, machine.cmdline(), initrd.map(Blob::from_bytes));
         let _ = fs::remove_dir_all(machine.dir.path().join("root"));
         machine.boots(
-            &Boot { esp: vec![(format!("EFI/BOOT/{name}"), image)], ..Boot::default() },
+            &Boot { esp: vec![(machine.arch.fallback().into(), image)], ..Boot::default() },
             true,
             expect,
         );
     }
 }
 
+fn stub_boots(arch: Arch) {
+    let Some(machine) = Machine::new(arch, true) else { return };
+    efi_boots(&machine, |kernel, cmdline, initrd| {
+        stub::build(arch, stub::Parts { kernel: kernel.content.to_blob(), cmdline, initrd }).unwrap()
+    });
+}
+
 #[test]
 #[ignore = "boots machines"]
 fn stub_x86_64() {
-    stub_boots(Arch::X86_64, "BOOTX64.EFI");
+    stub_boots(Arch::X86_64);
 }
 
 #[test]
 #[ignore = "boots machines"]
 fn stub_aarch64() {
-    stub_boots(Arch::Aarch64, "BOOTAA64.EFI");
+    stub_boots(Arch::Aarch64);
+}
+
+fn uki_boots(arch: Arch, suite: &str) {
+    let Some(machine) = Machine::new(arch, true) else { return };
+    let machine = machine.with_dir(suite, "usr/lib/systemd/boot/efi", "usr/lib/systemd/boot/efi");
+    efi_boots(&machine, |kernel, cmdline, initrd| {
+        let stub = uki::Stub::find(machine.root(), arch).unwrap();
+        let parts = uki::Parts {
+            kernel: kernel.content.to_blob(),
+            cmdline,
+            initrd,
+            release: kernel.image.release,
+            os_release: Some(b"ID=lfs\n".to_vec()),
+        };
+        uki::build(machine.root(), arch, &stub, parts).unwrap()
+    });
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn uki_x86_64() {
+    uki_boots(Arch::X86_64, "bookworm");
+    uki_boots(Arch::X86_64, "trixie");
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn uki_aarch64() {
+    uki_boots(Arch::Aarch64, "bookworm");
+    uki_boots(Arch::Aarch64, "trixie");
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn grub_arm64() {
+    for suite in ["bookworm", "trixie"] {
+        let Some(machine) = Machine::new(Arch::Aarch64, true) else { return };
+        let platform = grub::Platform::Arm64Efi;
+        let mut machine = machine.with_dir(suite, "usr/lib/grub/arm64-efi", "usr/lib/grub/arm64-efi");
+        with_menu(&mut machine, &[platform]);
+        let boot = Boot { esp: vec![grub_efi(&machine, platform)], ..Boot::default() };
+        machine.boots(&boot, true, &["panic=5"]);
+    }
+}
+
+/// Our own loader, its payload on a partition before the root filesystem.
+fn own_loader(gpt: bool) {
+    let Some(machine) = Machine::new(Arch::X86_64, gpt) else { return };
+    let (stage2, payload_at) = if gpt { (BIOS_BOOT, ESP) } else { (1, BIOS_BOOT) };
+    let rams: &[Option<Vec<u8>>] = if gpt { &[None, Some(initrd(&machine))] } else { &[None] };
+    for ram in rams {
+        let expect: &[&str] = if ram.is_some() { &["panic=5", "PROOF-INITRD"] } else { &["panic=5"] };
+        let kernel = kernel::find(machine.root()).unwrap().remove(0);
+        let parts = bios::Parts {
+            kernel: kernel.content.to_blob(),
+            setup: *kernel.image.setup().unwrap(),
+            cmdline: machine.cmdline(),
+            initrd: ram.clone().map(Blob::from_bytes),
+        };
+        let loader = bios::build(&NoStore, parts, stage2, payload_at).unwrap();
+        let boot = Boot {
+            boot_code: Some(loader.boot_code),
+            area: Some((stage2, loader.stage2)),
+            payload: Some((payload_at, loader.payload)),
+            ..Boot::default()
+        };
+        let _ = fs::remove_dir_all(machine.dir.path().join("root"));
+        machine.boots(&boot, false, expect);
+    }
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn bios_loader() {
+    own_loader(true);
+    own_loader(false);
 }
