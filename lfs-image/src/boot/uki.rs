@@ -121,12 +121,6 @@ fn append(stub: &[u8], arch: Arch, data: Vec<(&str, Blob)>) -> Result<Blob> {
         .and_then(|raw_end| stub.get(..raw_end))
         .filter(|body| body.len() as u64 >= table_end)
         .ok_or_else(|| Error::input(format!("its sections end at byte {raw_end} of {}", stub.len())))?;
-    // Whatever else a linker may keep behind its section headers isn't ours to overwrite.
-    let free = headers.sections_at + (headers.sections.len() * size_of::<SectionHeader>()) as u64;
-    if body[index(free)..index(table_end)].iter().any(|byte| *byte != 0) {
-        return Err(Error::input(format!("its headers have something between {free:#x} and {table_end:#x}")));
-    }
-
     let field = |n| pe::field(n, "the size of the unified kernel image");
     let mut image = Blob::default();
     let mut offset = raw_end.next_multiple_of(file_alignment);
