@@ -15,6 +15,13 @@ pub(crate) struct Options {
     pub(crate) append: Vec<String>,
 }
 
+impl Options {
+    /// Whether nothing was asked for.
+    pub(crate) fn is_default(&self) -> bool {
+        self.replace.is_none() && self.append.is_empty()
+    }
+}
+
 /// The command line for a root filesystem on the partition with this PARTUUID.
 ///
 /// PARTUUID is resolved by the kernel itself, so no initial RAM disk is needed, and no device is named: the same

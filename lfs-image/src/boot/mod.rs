@@ -1,21 +1,50 @@
-//! What makes a disk start.
+//! What makes a disk start: from the files in the tarball, or from a few hundred bytes of our own.
+//!
+//! ```text
+//!            what is in the tree           ->  what the disk gets
+//! BIOS  grub    usr/lib/grub/i386-pc           boot sector, core image (gap or BIOS boot partition), grub.cfg
+//!       bios    a bzImage                      boot sector, second stage, payload partition
+//! UEFI  grub    usr/lib/grub/{x86_64,arm64}-efi  GRUB as EFI program, grub.cfg
+//!       uki     systemd's linux*.efi.stub      kernel, command line and RAM disk behind that stub
+//!       stub    a kernel with CONFIG_EFI_STUB  the same behind our own
+//! ```
+//!
+//! It goes in three steps. [`Survey::look`] finds `kernel`s and loaders in a tree. [`Survey::choose`] is a pure function
+//! of that and of the options: it says which partitions the disk needs, and why. [`Survey::plan`] makes the bytes; it
+//! wants to know the root filesystem's identity ([`Disk`]) and where loaders go ([`Areas`]), which are fixed before
+//! anything is laid out, and gives the files of the EFI system partition and the [`Edit`]s of the tree, which are
+//! laid out then. Kernels and RAM disks stay in the store all the way.
+//!
+//! Not here: Secure Boot, boot entries in firmware variables (every image is found by its fallback path), a separate
+//! /boot partition, loaders for other file systems.
 
+pub(crate) mod bios;
+mod choose;
 pub(crate) mod cmdline;
+mod edit;
 pub(crate) mod grub;
 pub(crate) mod kernel;
 mod lzma;
 mod pe;
+mod plan;
 mod root;
 pub(crate) mod stub;
+pub(crate) mod uki;
+mod userland;
 
 #[cfg(test)]
 mod judges;
 #[cfg(test)]
 mod proof;
 
+#[allow(unused_imports)] // for the room that lays out the disk
+pub(crate) use choose::{Bios, Choice, Efi, Method};
+pub(crate) use edit::Edit;
+#[allow(unused_imports)]
+pub(crate) use plan::{Areas, BootPlan, EspFile, GrubCfg, Options, Survey};
+#[allow(unused_imports)]
 pub(crate) use root::Root;
 
-use crate::raw::blob::Blob;
 use crate::raw::guid::Uuid;
 
 /// The part of sector 0 that holds code: the disk signature follows.
@@ -26,6 +55,25 @@ pub(crate) const BOOT_CODE: usize = 440;
 pub(crate) enum Arch {
     X86_64,
     Aarch64,
+}
+
+impl Arch {
+    /// The machine in the header of EFI programs.
+    pub(crate) fn machine(self) -> u16 {
+        match self {
+            Self::X86_64 => pe::MACHINE_AMD64,
+            Self::Aarch64 => pe::MACHINE_ARM64,
+        }
+    }
+
+    /// What firmware starts from a disk that no boot entry names: the path on the EFI system partition.
+    /// Source: UEFI 2.10, 3.5.1.1.
+    pub(crate) fn fallback(self) -> &'static str {
+        match self {
+            Self::X86_64 => "EFI/BOOT/BOOTX64.EFI",
+            Self::Aarch64 => "EFI/BOOT/BOOTAA64.EFI",
+        }
+    }
 }
 
 /// What loaders must know of the disk before it is laid out. All of it follows from options and the seed.

@@ -12,15 +12,18 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
+use crate::raw::blob::Blob;
 use crate::raw::num::index;
 use crate::raw::out::Out;
 use crate::raw::out::tests::Memory;
 use crate::{Content, Kind, Meta, NoStore, NodeId, Tree};
 
 const SECTOR: u64 = 512;
-/// First sectors of the partitions: BIOS boot (or the loader's payload), ESP, root.
+/// First sectors of the partitions of a GPT: BIOS boot, ESP, payload, root (the third, to keep its number).
 const BIOS_BOOT: u64 = 2048;
 const ESP: u64 = 4096;
+const PAYLOAD: u64 = ESP + ESP_SECTORS;
+const PAYLOAD_SECTORS: u64 = 64 << 11;
 const ESP_SECTORS: u64 = 160 << 11;
 const ROOT_SECTORS: u64 = 96 << 11;
 
@@ -91,12 +94,6 @@ impl Machine {
         }
     }
 
-    fn cmdline(&self) -> String {
-        let append = vec!["panic=5".to_owned()];
-        cmdline::assemble(self.arch, &self.disk().root_partuuid, &cmdline::Options { replace: None, append })
-            .unwrap()
-    }
-
     /// The root filesystem's directory on the host: the tree's /boot, busybox and an init that reports.
     fn root_dir(&self) -> PathBuf {
         let dir = self.dir.path().join("root");
@@ -122,7 +119,7 @@ impl Machine {
     /// Writes the disk image.
     fn build(&self, boot: &Boot) -> PathBuf {
         let path = self.dir.path().join("disk.img");
-        let root_at = if self.gpt { ESP + ESP_SECTORS } else { boot.payload.as_ref().map_or(2048, |_| ESP) };
+        let root_at = if self.gpt { PAYLOAD + PAYLOAD_SECTORS } else { 2048 + PAYLOAD_SECTORS };
         let sectors = root_at + ROOT_SECTORS + 2048;
         let disk = fs::File::create(&path).unwrap();
         disk.set_len(sectors * SECTOR).unwrap();
@@ -132,8 +129,9 @@ impl Machine {
             judges::run(judges::program("sgdisk").unwrap().args([
                 format!("-n1:{BIOS_BOOT}:{}", ESP - 1),
                 "-t1:ef02".into(),
-                format!("-n2:{ESP}:{}", root_at - 1),
+                format!("-n2:{ESP}:{}", PAYLOAD - 1),
                 "-t2:ef00".into(),
+                format!("-n4:{PAYLOAD}:{}", root_at - 1),
                 format!("-n3:{root_at}:{end}"),
                 "-t3:8300".into(),
                 format!("-u3:{}", facts.root_partuuid),
@@ -158,7 +156,8 @@ impl Machine {
             fs::File::create(&esp).unwrap().set_len(ESP_SECTORS * SECTOR).unwrap();
             judges::run(judges::program("mkfs.fat").unwrap().args(["-F", "32"]).arg(&esp));
             judges::run(judges::program("mmd").unwrap().arg("-i").arg(&esp).args(["::EFI", "::EFI/BOOT"]));
-            for (name, blob) in &boot.esp {
+            for file in &boot.esp {
+                let EspFile { path: name, content: blob } = file;
                 let file = self.dir.path().join("esp-file");
                 fs::write(&file, bytes(blob)).unwrap();
                 judges::run(
@@ -187,13 +186,17 @@ impl Machine {
 
     fn starts(&self, disk: &Path, efi: bool, expect: &[&str]) {
         let Some(mut qemu) = self.qemu(efi) else { return };
-        qemu.arg("-drive").arg(format!("file={},format=raw,if=none,id=d0", disk.display()));
-        qemu.args(["-device", "nvme,drive=d0,serial=x,bootindex=0"]);
+        self.attach(&mut qemu, disk);
         let said = serial(&mut qemu, Duration::from_secs(180));
         let firmware = if efi { "PROOF-EFI" } else { "PROOF-BIOS" };
         for marker in [firmware, "PROOF-END"].iter().chain(expect) {
             assert!(said.contains(marker), "no {marker} in:\n{said}");
         }
+    }
+
+    fn attach(&self, qemu: &mut Command, disk: &Path) {
+        qemu.arg("-drive").arg(format!("file={},format=raw,if=none,id=d0", disk.display()));
+        qemu.args(["-device", "nvme,drive=d0,serial=x,bootindex=0"]);
     }
 
     fn qemu(&self, efi: bool) -> Option<Command> {
@@ -225,11 +228,11 @@ impl Machine {
 }
 
 /// What the rooms made.
-#[derive(Default)]
 struct Boot {
+    choice: Choice,
     boot_code: Option<[u8; BOOT_CODE]>,
     area: Option<(u64, Vec<u8>)>,
-    esp: Vec<(String, Blob)>,
+    esp: Vec<EspFile>,
     payload: Option<(u64, Blob)>,
 }
 
@@ -273,6 +276,7 @@ fn serial(qemu: &mut Command, limit: Duration) -> String {
         }
     });
     let mut said = Vec::new();
+    // The limit is one of silence.
     while let Ok(more) = receiver.recv_timeout(limit) {
         said.extend(more);
         if String::from_utf8_lossy(&said).contains("PROOF-END") {
@@ -285,63 +289,52 @@ fn serial(qemu: &mut Command, limit: Duration) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// A menu with the one kernel, and GRUB's files where grub-install puts them.
-fn with_menu(machine: &mut Machine, platforms: &[grub::Platform]) {
-    let kernel = kernel::find(machine.root()).unwrap().remove(0);
-    let entry = grub::config::Entry {
-        title: "Proof".into(),
-        kernel: kernel.path,
-        cmdline: machine.cmdline(),
-        initrd: kernel.initrd.map(|i| i.path),
+/// Plans and installs what a method makes of the machine's tree, whose edits are applied.
+fn plan(machine: &mut Machine, method: Method) -> Boot {
+    let areas = if machine.gpt {
+        Areas { bios: BIOS_BOOT, bios_sectors: ESP - BIOS_BOOT, payload: PAYLOAD }
+    } else {
+        Areas { bios: 1, bios_sectors: 2047, payload: 2048 }
     };
-    let text = grub::config::menu(&[entry], machine.disk().root_fs).unwrap();
-    for platform in platforms {
-        let copies = grub::Grub::find(machine.root(), *platform).unwrap().copies();
-        for (name, content) in copies {
-            machine.put(&format!("boot/grub/{}/{name}", platform.name()), content);
-        }
+    let append = vec!["panic=5".to_owned()];
+    let options =
+        Options { method, cmdline: cmdline::Options { replace: None, append }, ..Options::default() };
+    let survey = Survey::look(machine.root(), None).unwrap();
+    let choice = survey.choose(&options, machine.gpt).unwrap();
+    let plan = survey.plan(choice, &options, &machine.disk(), areas).unwrap();
+    eprintln!("{:?} {:?}: {:#?}", machine.arch, method, plan.notes);
+    assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
+    for edit in &plan.edits {
+        edit.apply(&mut machine.tree, Default::default()).unwrap();
     }
-    machine.put("boot/grub/grub.cfg", Content::bytes(text.into_bytes()));
-}
-
-fn grub_bios(machine: &Machine, lba: u64, sectors: u64) -> Boot {
-    let disk = machine.disk();
-    let platform = grub::Platform::I386Pc;
-    let grub = grub::Grub::find(machine.root(), platform).unwrap();
-    let early = grub::config::early(platform, &disk);
-    let core = grub::core::Core::build(&grub, &early, &grub::config::prefix(platform, &disk)).unwrap();
-    let installed = grub::install::install(&grub, &core, lba, sectors).unwrap();
-    Boot { boot_code: Some(installed.boot_code), area: Some((lba, installed.area)), ..Boot::default() }
-}
-
-fn grub_efi(machine: &Machine, platform: grub::Platform, name: &str) -> (String, Blob) {
-    let disk = machine.disk();
-    let grub = grub::Grub::find(machine.root(), platform).unwrap();
-    let early = grub::config::early(platform, &disk);
-    let image = grub::efi::build(&grub, &early, &grub::config::prefix(platform, &disk)).unwrap();
-    (format!("EFI/BOOT/{name}"), Blob::from_bytes(image))
+    let _ = fs::remove_dir_all(machine.dir.path().join("root"));
+    Boot {
+        choice: plan.choice,
+        boot_code: plan.boot_code,
+        area: plan.bios_area.map(|area| (areas.bios, area)),
+        esp: plan.esp,
+        payload: plan.payload.map(|payload| (areas.payload, payload)),
+    }
 }
 
 /// GRUB from a suite of Debian, on one disk for both firmwares, and in the gap of a master boot record.
 fn grub_from(suite: &str) {
-    use grub::Platform::{I386Pc, X86_64Efi};
     let Some(machine) = Machine::new(Arch::X86_64, true) else { return };
     let mut machine = machine.with_dir(suite, "usr/lib/grub/i386-pc", "usr/lib/grub/i386-pc").with_dir(
         suite,
         "usr/lib/grub/x86_64-efi",
         "usr/lib/grub/x86_64-efi",
     );
-    with_menu(&mut machine, &[I386Pc, X86_64Efi]);
-    let mut boot = grub_bios(&machine, BIOS_BOOT, ESP - BIOS_BOOT);
-    boot.esp.push(grub_efi(&machine, X86_64Efi, "BOOTX64.EFI"));
+    let lfs = b"set root=(hd0,2)\nlinux /boot/vmlinuz-6.1 root=/dev/sda2 ro\n";
+    machine.put("boot/grub/grub.cfg", Content::bytes(*lfs));
+    let boot = plan(&mut machine, Method::Auto);
+    assert_eq!((boot.choice.bios, boot.choice.efi), (Some(Bios::Grub), Some(Efi::Grub)));
     let disk = machine.build(&boot);
     machine.starts(&disk, false, &["panic=5"]);
     machine.starts(&disk, true, &["panic=5"]);
 
     machine.gpt = false;
-    fs::remove_dir_all(machine.dir.path().join("root")).unwrap();
-    with_menu(&mut machine, &[]);
-    let boot = grub_bios(&machine, 1, 2047);
+    let boot = plan(&mut machine, Method::Auto);
     machine.boots(&boot, false, &["root=PARTUUID=deadbeef-01"]);
 }
 
@@ -355,6 +348,35 @@ fn grub_2_06() {
 #[ignore = "boots machines"]
 fn grub_2_12() {
     grub_from("trixie");
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn grub_arm64() {
+    for suite in ["bookworm", "trixie"] {
+        let Some(machine) = Machine::new(Arch::Aarch64, true) else { return };
+        let mut machine = machine.with_dir(suite, "usr/lib/grub/arm64-efi", "usr/lib/grub/arm64-efi");
+        let boot = plan(&mut machine, Method::Auto);
+        assert_eq!(boot.choice.efi, Some(Efi::Grub));
+        machine.boots(&boot, true, &["panic=5"]);
+    }
+}
+
+/// A disk that starts by nothing of ours must not pass for one that does.
+#[test]
+#[ignore = "boots machines"]
+fn the_judge_sees_a_broken_byte() {
+    let Some(machine) = Machine::new(Arch::X86_64, true) else { return };
+    let mut machine = machine.with_dir("bookworm", "usr/lib/grub/i386-pc", "usr/lib/grub/i386-pc");
+    let mut boot = plan(&mut machine, Method::Grub);
+    if let Some((_, area)) = &mut boot.area {
+        area[20_000] ^= 1; // in the LZMA stream
+    }
+    let disk = machine.build(&boot);
+    let Some(mut qemu) = machine.qemu(false) else { return };
+    machine.attach(&mut qemu, &disk);
+    let said = serial(&mut qemu, Duration::from_secs(30));
+    assert!(!said.contains("PROOF-END"), "{said}");
 }
 
 /// A RAM disk that leaves a mark on the root filesystem and goes on there.
@@ -374,34 +396,63 @@ fn initrd(machine: &Machine) -> Vec<u8> {
     judges::run(Command::new("sh").arg("-c").arg("find . | cpio -o -H newc --quiet").current_dir(dir))
 }
 
-fn stub_boots(arch: Arch, name: &str) {
-    let Some(machine) = Machine::new(arch, true) else { return };
-    for initrd in [None, Some(initrd(&machine))] {
-        let expect: &[&str] = if initrd.is_some() { &["panic=5", "PROOF-INITRD"] } else { &["panic=5"] };
-        let kernel = kernel::find(machine.root()).unwrap().remove(0);
-        let parts = stub::Parts {
-            kernel: kernel.content.to_blob(),
-            cmdline: machine.cmdline(),
-            initrd: initrd.map(Blob::from_bytes),
-        };
-        let image = stub::build(arch, parts).unwrap();
-        let _ = fs::remove_dir_all(machine.dir.path().join("root"));
-        machine.boots(
-            &Boot { esp: vec![(format!("EFI/BOOT/{name}"), image)], ..Boot::default() },
-            true,
-            expect,
-        );
+/// Boots what a method makes, without a RAM disk and with one, under the firmwares that it is for.
+fn own(machine: &mut Machine, method: Method, firmwares: &[bool]) {
+    for with_initrd in [false, true] {
+        let mut expect = vec!["panic=5"];
+        if with_initrd {
+            let kernel = kernel::find(machine.root()).unwrap().remove(0);
+            let initrd = Content::bytes(initrd(machine));
+            machine.put(&format!("boot/initrd.img-{}", kernel.version.unwrap()), initrd);
+            expect.push("PROOF-INITRD");
+        }
+        let boot = plan(machine, method);
+        for efi in firmwares {
+            machine.boots(&boot, *efi, &expect);
+            fs::remove_dir_all(machine.dir.path().join("root")).unwrap();
+        }
     }
 }
 
 #[test]
 #[ignore = "boots machines"]
-fn stub_x86_64() {
-    stub_boots(Arch::X86_64, "BOOTX64.EFI");
+fn own_loaders_x86_64() {
+    let Some(mut machine) = Machine::new(Arch::X86_64, true) else { return };
+    own(&mut machine, Method::Auto, &[false, true]);
 }
 
 #[test]
 #[ignore = "boots machines"]
-fn stub_aarch64() {
-    stub_boots(Arch::Aarch64, "BOOTAA64.EFI");
+fn own_loader_behind_a_master_boot_record() {
+    let Some(mut machine) = Machine::new(Arch::X86_64, false) else { return };
+    let boot = plan(&mut machine, Method::Stub);
+    machine.boots(&boot, false, &["root=PARTUUID=deadbeef-01"]);
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn own_stub_aarch64() {
+    let Some(mut machine) = Machine::new(Arch::Aarch64, true) else { return };
+    own(&mut machine, Method::Auto, &[true]);
+}
+
+fn uki_on(arch: Arch, suite: &str) {
+    let Some(machine) = Machine::new(arch, true) else { return };
+    let mut machine = machine.with_dir(suite, "usr/lib/systemd/boot/efi", "usr/lib/systemd/boot/efi");
+    machine.put("etc/os-release", Content::bytes(*b"ID=lfs\n"));
+    own(&mut machine, Method::Uki, &[true]);
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn uki_x86_64() {
+    uki_on(Arch::X86_64, "bookworm");
+    uki_on(Arch::X86_64, "trixie");
+}
+
+#[test]
+#[ignore = "boots machines"]
+fn uki_aarch64() {
+    uki_on(Arch::Aarch64, "bookworm");
+    uki_on(Arch::Aarch64, "trixie");
 }

@@ -77,6 +77,33 @@ impl Blob {
         }
     }
 
+    /// The `len` bytes from `offset` on, as pieces of these pieces.
+    pub(crate) fn slice(&self, offset: u64, len: u64) -> Result<Self> {
+        let Some(end) = offset.checked_add(len).filter(|end| *end <= self.len) else {
+            return Err(Error::internal(format!("{len} bytes at {offset} of a blob of {} bytes", self.len)));
+        };
+        let mut part = Self::default();
+        let mut start = 0;
+        for piece in &self.pieces {
+            let next = start + piece.len();
+            let (from, to) = (offset.max(start), end.min(next));
+            if from < to {
+                part.push(match piece {
+                    Piece::Bytes(bytes) => Piece::Bytes(bytes[index(from - start)..index(to - start)].into()),
+                    Piece::Stored(at, _) => {
+                        let at = at
+                            .forward(from - start)
+                            .ok_or_else(|| Error::internal("content reaches past the end of its source"))?;
+                        Piece::Stored(at, to - from)
+                    }
+                    Piece::Zeros(_) => Piece::Zeros(to - from),
+                });
+            }
+            start = next;
+        }
+        Ok(part)
+    }
+
     /// Writes all of it.
     pub(crate) fn emit<S: Sink + ?Sized>(&self, out: &mut Out<'_, S>, store: &dyn ReadAt) -> Result<()> {
         for piece in &self.pieces {
@@ -138,5 +165,9 @@ mod tests {
         assert_eq!(blob.len(), 8);
         assert_eq!(blob.read(&NoStore, 1, 6).unwrap(), b"bc\0\0de");
         assert!(blob.read(&NoStore, 1, 8).is_err());
+        let part = blob.slice(2, 4).unwrap();
+        assert_eq!(part.read(&NoStore, 0, 4).unwrap(), b"c\0\0d");
+        assert_eq!(blob.slice(8, 0).unwrap().len(), 0);
+        assert!(blob.slice(8, 1).is_err());
     }
 }

@@ -133,7 +133,7 @@ impl Kernel {
                     values.get(symbol).copied().ok_or_else(|| unknown("a relocation names no symbol"))?;
                 let value = value
                     .ok_or_else(|| unknown(&format!("it needs the symbol `{}`", name.escape_ascii())))?;
-                let offset = entry.r_offset(e).checked_add(at).unwrap_or(u64::MAX);
+                let offset = entry.r_offset(e).saturating_add(at);
                 let sum = value.wrapping_add_signed(entry.r_addend(e));
                 kernel.relocate(machine, entry.r_type(e, false), offset, sum)?;
             }
@@ -149,6 +149,9 @@ impl Kernel {
         offset: u64,
         sum: u64,
     ) -> Result<()> {
+        if offset >= self.bytes.len() as u64 {
+            return Err(unknown(&format!("a relocation is at {offset:#x}, behind its end")));
+        }
         let place = offset + PAGE;
         let distance = sum.wrapping_sub(place).cast_signed();
         let outside = || unknown(&format!("relocation {} at {place:#x} reaches outside", kind.0));
@@ -409,6 +412,12 @@ mod tests {
         for at in (0..64).chain(good.len() - 2000..good.len()) {
             let mut bad = good.clone();
             bad[at] ^= 0xff;
+            let _ = Kernel::load(&bad, Platform::X86_64Efi);
+        }
+        // Every relocation of the last table on its own, thrown far away.
+        for at in (good.len() / 2..good.len()).step_by(61) {
+            let mut bad = good.clone();
+            bad[at..(at + 8).min(good.len())].fill(0xff);
             let _ = Kernel::load(&bad, Platform::X86_64Efi);
         }
         for len in (0..good.len()).step_by(997) {

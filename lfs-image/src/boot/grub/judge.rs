@@ -46,7 +46,9 @@ impl Judge<'_> {
                 arguments.iter().for_each(|path| self.file(line, path));
             }
             "set" => {
-                arguments.iter().filter_map(|a| a.strip_prefix("root=")).for_each(|d| self.device(line, d))
+                for device in arguments.iter().filter_map(|a| a.strip_prefix("root=")) {
+                    self.device(line, device);
+                }
             }
             "search" | "search.fs_uuid" | "search.fs_label" => self.search(line, command, arguments),
             "blscfg" => self.say(line, "blscfg reads entries that this GRUB may not know"),
@@ -294,7 +296,7 @@ mod tests {
             format!("search --file /boot/x --set=root\n{good}"),
             format!("set root=$dev\n{good}"),
             format!("menuentry 'root=/dev/sda1 (hd9)' {{ {good} }}"),
-            format!("linux (hd0,gpt3)/boot/vmlinuz-6.1 root=LABEL=LFS\ninitrd /boot/initrd"),
+            "linux (hd0,gpt3)/boot/vmlinuz-6.1 root=LABEL=LFS\ninitrd /boot/initrd".to_owned(),
             format!("linux /boot/vmlinuz-6.1 root=UUID={uuid}\ninitrd /boot/initrd"),
             format!("linux /boot/vmlinuz-6.1 $args\n# root=/dev/sda\n{good}"),
             "linux /boot/vmlinuz-6.1 \\\n root=PARTUUID=AAAAAAAA-bbbb-8ccc-8ddd-eeeeeeeeeeee".to_owned(),

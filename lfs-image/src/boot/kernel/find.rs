@@ -57,7 +57,7 @@ pub(crate) fn find(root: Root<'_>) -> Result<Vec<Kernel>> {
             if refused.is_empty() { String::new() } else { format!("; not usable: {}", refused.join("; ")) };
         return Err(Error::input(format!("there is no kernel: looked for {PLACES}{found}")));
     }
-    kernels.sort_by(|a, b| newer_first(a, b));
+    kernels.sort_by(newer_first);
     Ok(kernels)
 }
 

@@ -10,7 +10,7 @@
 //! drivers/firmware/efi/libstub/zboot-header.S in Linux. Only the front of a file is read.
 
 mod find;
-mod version;
+pub(crate) mod version;
 
 pub(crate) use find::{Kernel, find, find_at};
 

@@ -33,7 +33,7 @@ pub(crate) fn compare(a: &[u8], b: &[u8]) -> Ordering {
 }
 
 fn next<'a>(rest: &mut &'a [u8]) -> Token<'a> {
-    if let Some(at) = rest.iter().position(|c| c.is_ascii_alphanumeric()) {
+    if let Some(at) = rest.iter().position(u8::is_ascii_alphanumeric) {
         *rest = &rest[at..];
     } else {
         *rest = &[];

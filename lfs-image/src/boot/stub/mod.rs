@@ -46,9 +46,9 @@ pub(crate) struct Parts {
 
 /// Builds the image.
 pub(crate) fn build(arch: Arch, parts: Parts) -> Result<Blob> {
-    let (machine, code) = match arch {
-        Arch::X86_64 => (pe::MACHINE_AMD64, code::X86_64.as_slice()),
-        Arch::Aarch64 => (pe::MACHINE_ARM64, code::AARCH64.as_slice()),
+    let code = match arch {
+        Arch::X86_64 => code::X86_64.as_slice(),
+        Arch::Aarch64 => code::AARCH64.as_slice(),
     };
     let options: Vec<u8> = parts.cmdline.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
     let mut data = vec![(".options", Blob::from_bytes(options)), (".linux", parts.kernel)];
@@ -80,7 +80,7 @@ pub(crate) fn build(arch: Arch, parts: Parts) -> Result<Blob> {
     }
     parameters.resize(PARAMETERS, 0);
 
-    let mut image = Blob::from_bytes(headers(machine, &sections, field(rva)?));
+    let mut image = Blob::from_bytes(headers(arch.machine(), &sections, field(rva)?));
     image.push_bytes([&code[..code.len() - PARAMETERS], &parameters].concat());
     image.pad_to(SECTOR);
     for (_, blob) in data {
