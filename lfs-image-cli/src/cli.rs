@@ -99,7 +99,22 @@ pub(crate) struct ImageArgs {
     /// Store extended attributes that are too large for a block in inodes of their own. GRUB can't read such a filesystem.
     #[arg(long)]
     pub(crate) ea_inode: bool,
-    /// Reserve an EFI system partition of this size.
+    /// How the disk starts.
+    #[arg(long, value_enum, default_value_t = BootMethod::Auto)]
+    pub(crate) boot: BootMethod,
+    /// The kernel to start, as its path in the tarball. Default: the newest /boot/vmlinuz*.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) kernel: Option<String>,
+    /// The kernel's whole command line. Default: `root=PARTUUID=… rootwait ro` and the consoles.
+    #[arg(long, value_name = "LINE")]
+    pub(crate) cmdline: Option<String>,
+    /// More for the kernel's command line; may be given several times.
+    #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true)]
+    pub(crate) append: Vec<String>,
+    /// What becomes of a grub.cfg in the tarball; one that is replaced is kept beside the new one.
+    #[arg(long, value_enum, default_value_t = GrubCfg::Auto)]
+    pub(crate) grub_cfg: GrubCfg,
+    /// Make an EFI system partition of this size, even if nothing needs one.
     #[arg(long, value_parser = size::parse, value_name = "SIZE")]
     pub(crate) esp: Option<u64>,
     /// When the filesystem was made, in seconds since 1970. Default: the environment's SOURCE_DATE_EPOCH, else the newest
@@ -112,6 +127,32 @@ pub(crate) struct ImageArgs {
     /// Where content of compressed or piped archives waits. Default: beside the image.
     #[arg(long, value_name = "DIR")]
     pub(crate) spool_dir: Option<PathBuf>,
+}
+
+/// How the disk starts.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum BootMethod {
+    /// The best that the tarball allows, for BIOS and UEFI.
+    Auto,
+    /// GRUB from the files in the tarball.
+    Grub,
+    /// A unified kernel image on the tarball's systemd stub: UEFI only.
+    Uki,
+    /// Loaders of our own, which need nothing but the kernel.
+    Stub,
+    /// Nothing on the disk starts it.
+    None,
+}
+
+/// What becomes of a grub.cfg.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum GrubCfg {
+    /// It stays if it can work on this disk.
+    Auto,
+    /// It stays.
+    Keep,
+    /// It is replaced.
+    Replace,
 }
 
 /// A kind of partition table.

@@ -33,6 +33,10 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         Some("give a larger `--size`, or none: then the image is as large as it must be")
     } else if says("inodes were asked for") {
         Some("leave out `--inodes` and `--inode-ratio`: then there are as many as the content needs")
+    } else if says("no kernel") || says("nothing can start") {
+        Some(
+            "`--boot none` makes an image that nothing on it starts: QEMU and Xen can start it with the kernel given to them",
+        )
     } else {
         None
     }

@@ -19,7 +19,8 @@ pub use archive::{Input, ReadOptions, Store, read_archives};
 pub use error::{Error, ErrorKind, Result};
 pub use ext4::{Free, InodeCount, Journal};
 pub use image::{
-    DiskTable, Filesystem, FoundPartition, Image, ImageSpec, Partition, PartitionTable, Region, Role,
+    Boot, DiskTable, Filesystem, FoundPartition, GrubConfig, Image, ImageSpec, Partition, PartitionTable,
+    Region, Role,
 };
 pub use progress::{Progress, Stage};
 pub use raw::guid::Uuid;

@@ -12,7 +12,8 @@ fn refused(archive: &Path, options: &[&str], words: &str) {
     let folder = scratch();
     let out = folder.path().join("out.img");
     std::fs::write(&out, "what was there before").unwrap();
-    let output = lfs_image().arg("raw").args(options).arg(archive).arg(&out).output().unwrap();
+    let boot: &[&str] = if options.contains(&"--boot") { &[] } else { &["--boot", "none"] };
+    let output = lfs_image().arg("raw").args(options).args(boot).arg(archive).arg(&out).output().unwrap();
     let said = errors(&output);
     assert_eq!(output.status.code(), Some(1), "{}: {said}", archive.display());
     assert!(said.contains("error: ") && said.contains(words), "{}: {said}", archive.display());
@@ -73,6 +74,9 @@ fn content_that_does_not_fit() {
     refused(&archive, &["--inodes", "5"], "inodes");
     refused(&archive, &["--label", "seventeen letters"], "16");
     refused(&archive, &["--uuid", "zzz"], "not a UUID");
+    // Without `--boot none` there must be something to boot.
+    refused(&archive, &["--boot", "auto"], "there is no kernel: looked for /boot/vmlinuz*");
+    refused(&archive, &["--boot", "auto"], "hint: `--boot none`");
 }
 
 #[test]
@@ -87,7 +91,7 @@ fn usage_errors_are_2() {
 #[test]
 fn a_closed_pipe_is_a_failure() {
     let mut child = lfs_image()
-        .args(["raw", "--size", "64M"])
+        .args(["raw", "--boot", "none", "--size", "64M"])
         .arg(fixture("gnu-posix.tar"))
         .arg("-")
         .stdout(Stdio::piped())
@@ -141,7 +145,12 @@ fn a_full_disk_is_a_clear_error() {
     std::fs::write(content.path().join("f"), vec![7; 8 << 20]).unwrap();
     let archive = content.path().join("f.tar");
     must(Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(content.path()).arg("f"));
-    let output = lfs_image().arg("raw").arg(&archive).arg(folder.path().join("out.img")).output().unwrap();
+    let output = lfs_image()
+        .args(["raw", "--boot", "none"])
+        .arg(&archive)
+        .arg(folder.path().join("out.img"))
+        .output()
+        .unwrap();
     let left = std::fs::read_dir(folder.path()).unwrap().count();
     must(Command::new("umount").arg(folder.path()));
     assert_eq!(output.status.code(), Some(1));

@@ -29,7 +29,7 @@ fn a_real_distribution_is_what_its_tarball_says() {
         let folder = scratch();
         let archive = rootfs::debian(variant, folder.path());
         let out = folder.path().join("out.img");
-        let said = raw(&archive, &out, &["--table", table]);
+        let said = raw(&archive, &out, &["--table", table, "--boot", "none"]);
         assert!(said.starts_with("root=PARTUUID=") && said.trim_end().ends_with("out.img"), "{said}");
         assert_eq!(std::fs::metadata(&out).unwrap().len() % (1 << 30), 0);
         let offset = judged(&out, table == "gpt");
@@ -47,7 +47,7 @@ fn awkward_archives_keep_everything() {
         let archive = entry.unwrap().path();
         let folder = scratch();
         let out = folder.path().join("out.img");
-        raw(&archive, &out, &["--table", "none", "--size", "64M", "--journal", "none"]);
+        raw(&archive, &out, &["--table", "none", "--size", "64M", "--journal", "none", "--boot", "none"]);
         judge::e2fsck(&out, 0).unwrap();
         // Its ACL names a user of the machine it was made on, whom the comparison can't look up.
         if !archive.ends_with("gnu-xattrs.tar") {
@@ -67,7 +67,7 @@ fn one_input_gives_one_image() {
         let output = lfs_image()
             .env("TZ", tz)
             .current_dir(dir)
-            .args(["raw", "--digest", "--size", "64M"])
+            .args(["raw", "--digest", "--size", "64M", "--boot", "none"])
             .arg(rootfs)
             .arg(&out)
             .output()
@@ -92,7 +92,7 @@ fn one_input_gives_one_image() {
     }
     // Through pipes, in and out.
     let mut child = lfs_image()
-        .args(["raw", "--size", "64M", "-", "-"])
+        .args(["raw", "--size", "64M", "--boot", "none", "-", "-"])
         .stdin(Stdio::piped())
         .stdout(File::create(folder.path().join("piped.img")).unwrap())
         .spawn()
@@ -156,7 +156,7 @@ fn large_directories_are_found_by_the_kernel() {
     let archive = folder.path().join("tree.tar");
     must(Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(folder.path()).arg("tree"));
     let out = folder.path().join("out.img");
-    raw(&archive, &out, &["--table", "none"]);
+    raw(&archive, &out, &["--table", "none", "--boot", "none"]);
     judge::e2fsck(&out, 0).unwrap();
     let mount = crate::support::mount::Mount::read_only(&out, 0);
     for name in &names {
@@ -190,7 +190,11 @@ fn layers_and_whiteouts() {
     );
     let out = folder.path().join("out.img");
     let over = over.to_str().unwrap();
-    raw(&base, &out, &["--table", "none", "--size", "64M", "--overlay", over, "--whiteouts"]);
+    raw(
+        &base,
+        &out,
+        &["--table", "none", "--size", "64M", "--boot", "none", "--overlay", over, "--whiteouts"],
+    );
     judge::e2fsck(&out, 0).unwrap();
     assert_eq!(judge::debugfs(&out, 0, "cat /etc/keep").unwrap(), "new");
     let names = |path: &str| judge::debugfs(&out, 0, &format!("ls -p {path}")).unwrap();

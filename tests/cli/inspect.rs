@@ -14,7 +14,11 @@ fn json_says_what_sfdisk_sees() {
     }
     let folder = scratch();
     let out = folder.path().join("out.img");
-    let said = json(&raw(&fixture("gnu-posix.tar"), &out, &["--size", "64M", "--json", "--esp", "20M"]));
+    let said = json(&raw(
+        &fixture("gnu-posix.tar"),
+        &out,
+        &["--json", "--boot", "none", "--size", "128M", "--esp", "40M"],
+    ));
     assert_eq!(said["version"], 1);
     let found = judge::partitions(&out).unwrap();
     let ours = said["partitions"].as_array().unwrap();
@@ -37,12 +41,14 @@ fn json_says_what_sfdisk_sees() {
 fn inspect_reads_images_and_tarballs() {
     let folder = scratch();
     let out = folder.path().join("out.img");
-    raw(&fixture("gnu-posix.tar"), &out, &["--size", "64M", "--label", "looked-at"]);
+    raw(&fixture("gnu-posix.tar"), &out, &["--size", "64M", "--label", "looked-at", "--boot", "none"]);
     let text = must(lfs_image().arg("inspect").arg(&out));
     assert!(text.contains("looked-at") && text.contains("gpt") && text.contains("root"), "{text}");
     let of_image = json(&must(lfs_image().args(["--json", "inspect", "--usage", "2"]).arg(&out)));
     let of_tar = json(&must(
-        lfs_image().args(["--json", "inspect", "--plan", "--usage", "2"]).arg(fixture("gnu-posix.tar")),
+        lfs_image()
+            .args(["--json", "inspect", "--plan", "--usage", "2", "--boot", "none"])
+            .arg(fixture("gnu-posix.tar")),
     ));
     assert!(of_image["usage"].as_array().is_some_and(|usage| !usage.is_empty()));
     let regions = of_tar["regions"].as_array().unwrap();
@@ -58,7 +64,7 @@ fn inspect_reads_images_and_tarballs() {
 fn a_dry_run_writes_nothing() {
     let folder = scratch();
     let out = folder.path().join("out.img");
-    let plan = raw(&fixture("gnu-posix.tar"), &out, &["--dry-run"]);
+    let plan = raw(&fixture("gnu-posix.tar"), &out, &["--dry-run", "--boot", "none"]);
     assert!(plan.contains("journal") && plan.contains("inode tables"), "{plan}");
     assert!(!out.exists());
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bad;
+mod boot;
 mod image;
 mod inspect;
 mod wear;

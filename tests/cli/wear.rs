@@ -12,7 +12,7 @@ fn a_real_distribution_boots_to_its_login_prompt() {
         let folder = scratch();
         let archive = rootfs::debian(variant, folder.path());
         let out = folder.path().join("out.img");
-        let said = raw(&archive, &out, &[]);
+        let said = raw(&archive, &out, &["--boot", "none"]);
         let root = said.split(' ').next().unwrap();
         let kit = rootfs::kit("amd64");
         let machine = Machine::new(&out).kernel(&kit.kernel, &format!("{root} rw console=ttyS0 panic=5"));
@@ -31,13 +31,13 @@ fn an_image_grows_and_wears() {
     let folder = scratch();
     let archive = rootfs::debian("lfs-sysv", folder.path());
     let out = folder.path().join("out.img");
-    raw(&archive, &out, &[]);
+    raw(&archive, &out, &["--boot", "none"]);
     let kit = rootfs::kit("amd64");
     if !Machine::new(&out).is_there() {
         return;
     }
     // A thousand times its size, under a running kernel.
     grow::online_in_guest(&out, 1000 << 30, &kit.kernel).unwrap();
-    raw(&archive, &out, &[]);
+    raw(&archive, &out, &["--boot", "none"]);
     grow::offline(&out, 5 << 30).unwrap();
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use lfs_image::{Input, Result, Store, Tree, read_archives};
 
 use crate::judge::{have, of_directory, of_tree, root, same, scratch};
-use crate::tarball::{Short, options, read, read_file};
+use crate::tarball::{Short, options};
 
 fn fixtures() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/tar");

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use lfs_image::{
-    Image, ImageSpec, InodeCount, Input, PartitionTable, Progress, ReadOptions, Stage, Store, Timestamp,
-    read_archives,
+    Boot, GrubConfig, Image, ImageSpec, InodeCount, Input, PartitionTable, Progress, ReadOptions, Stage,
+    Store, Timestamp, read_archives,
 };
 
-use crate::cli::{ImageArgs, Table};
+use crate::cli::{BootMethod, GrubCfg, ImageArgs, Table};
 
 /// A planned image and the content that goes into it.
 pub(crate) struct Planned {
@@ -59,7 +59,28 @@ fn spec(args: &ImageArgs) -> anyhow::Result<ImageSpec> {
         .label(&args.label)
         .reserved(args.reserved)
         .journal(args.journal.0)
-        .ea_inode(args.ea_inode);
+        .ea_inode(args.ea_inode)
+        .boot(match args.boot {
+            BootMethod::Auto => Boot::Auto,
+            BootMethod::Grub => Boot::Grub,
+            BootMethod::Uki => Boot::Uki,
+            BootMethod::Stub => Boot::Stub,
+            BootMethod::None => Boot::None,
+        })
+        .grub_config(match args.grub_cfg {
+            GrubCfg::Auto => GrubConfig::Auto,
+            GrubCfg::Keep => GrubConfig::Keep,
+            GrubCfg::Replace => GrubConfig::Replace,
+        });
+    for arguments in &args.append {
+        spec = spec.append(arguments);
+    }
+    if let Some(line) = &args.cmdline {
+        spec = spec.cmdline(line);
+    }
+    if let Some(kernel) = &args.kernel {
+        spec = spec.kernel(kernel);
+    }
     if let Some(size) = args.size {
         spec = spec.size(size);
     }

@@ -24,6 +24,7 @@ pub(crate) fn run(args: &RawArgs, ui: &Ui) -> anyhow::Result<()> {
     bar.clear();
     let image = &planned.image;
     summary(image, ui);
+    boot_summary(image, ui);
     if args.dry_run {
         return if ui.json { ui.result(describe(image)) } else { ui.result(image.to_string().trim_end()) };
     }
@@ -120,6 +121,15 @@ fn summary(image: &Image, ui: &Ui) {
     }
 }
 
+fn boot_summary(image: &Image, ui: &Ui) {
+    for note in image.boot_notes() {
+        ui.note(format_args!("  boot   {note}"));
+    }
+    for warning in image.boot_warnings() {
+        ui.note(format_args!("warning: {warning}"));
+    }
+}
+
 fn result(args: &RawArgs, planned: &Planned, digest: Option<&str>, ui: &Ui) -> anyhow::Result<()> {
     let image = &planned.image;
     if ui.json {
@@ -153,6 +163,9 @@ pub(crate) fn describe(image: &Image) -> Value {
         "size": image.len(),
         "disk_id": image.disk_id(),
         "root": root_argument(image),
+        "boot": image.boot_notes(),
+        "warnings": image.boot_warnings(),
+        "cmdline": image.kernel_command_line(),
         "partitions": image.partitions().iter().map(|partition| json!({
             "number": partition.number,
             "role": partition.role.name(),

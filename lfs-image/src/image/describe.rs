@@ -76,6 +76,9 @@ impl Image {
         if let Some(span) = self.layout.bios_boot {
             regions.push(span.offset, span.len, "BIOS boot partition");
         }
+        if let Some(span) = self.layout.payload {
+            regions.push(span.offset, span.len, "kernel for the BIOS loader");
+        }
         if let Some(span) = self.layout.esp {
             regions.push(span.offset, span.len, "EFI system partition");
         }
@@ -120,6 +123,12 @@ impl fmt::Display for Image {
                 "partition {number} {name} {}+{} partuuid={partuuid} uuid={uuid}",
                 partition.offset, partition.len
             )?;
+        }
+        for note in self.boot_notes() {
+            writeln!(f, "boot {note}")?;
+        }
+        if let Some(line) = self.kernel_command_line() {
+            writeln!(f, "cmdline {line}")?;
         }
         let filesystem = self.filesystem();
         writeln!(f, "features {}", filesystem.features.join(" "))?;

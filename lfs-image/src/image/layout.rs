@@ -1,8 +1,8 @@
 //! From sizes to partitions.
 //!
 //! ```text
-//! gpt   | table | 1 MiB: BIOS boot | 2 MiB: ESP, if asked for | root filesystem …        | backup table |
-//! mbr   | table | gap for boot code, 1 MiB: ESP, if asked for  | root filesystem …                       |
+//! gpt   | table | 1 MiB: BIOS boot | 2 MiB: payload, if needed | ESP, if needed | root filesystem … | backup table |
+//! mbr   | table | gap for boot code, 1 MiB: payload, if needed | ESP, if asked for | root filesystem …          |
 //! none  | root filesystem …                                                                              |
 //! ```
 //!
@@ -27,6 +27,8 @@ const BIOS_BOOT: u64 = 1 << 20;
 pub enum Role {
     /// Boot code for BIOS on a GPT disk.
     BiosBoot,
+    /// The kernel for our own BIOS loader.
+    Payload,
     /// The EFI system partition.
     Esp,
     /// The root filesystem.
@@ -39,6 +41,7 @@ impl Role {
     pub fn name(self) -> &'static str {
         match self {
             Self::BiosBoot => "bios-boot",
+            Self::Payload => "payload",
             Self::Esp => "esp",
             Self::Root => "root",
         }
@@ -68,6 +71,7 @@ pub struct Partition {
 pub(crate) struct Layout {
     pub(crate) disk: u64,
     pub(crate) bios_boot: Option<Span>,
+    pub(crate) payload: Option<Span>,
     pub(crate) esp: Option<Span>,
     pub(crate) root: Span,
 }
@@ -95,8 +99,8 @@ pub(crate) enum RootSize {
 }
 
 impl Layout {
-    /// Lays out a disk with an ESP of `esp` bytes (0 for none).
-    pub(crate) fn new(spec: &ImageSpec, esp: u64, root: RootSize) -> Result<Self> {
+    /// Lays out a disk with a payload and an ESP of so many bytes (0 for none).
+    pub(crate) fn new(spec: &ImageSpec, payload: u64, esp: u64, root: RootSize) -> Result<Self> {
         let too_large = || Error::capacity("the disk would be larger than 8 EiB");
         let aligned = |bytes: u64| round_up(bytes, ALIGN).filter(|b| *b < 1 << 63).ok_or_else(too_large);
         let mut next = if spec.table == PartitionTable::None { 0 } else { ALIGN };
@@ -104,13 +108,16 @@ impl Layout {
             next += BIOS_BOOT;
             Span { offset: next - BIOS_BOOT, len: BIOS_BOOT }
         });
-        let esp = if esp > 0 {
-            let span = Span { offset: next, len: aligned(esp)? };
+        let mut place = |len: u64| -> Result<Option<Span>> {
+            if len == 0 {
+                return Ok(None);
+            }
+            let span = Span { offset: next, len: aligned(len)? };
             next = aligned(span.end())?;
-            Some(span)
-        } else {
-            None
+            Ok(Some(span))
         };
+        let payload = place(payload)?;
+        let esp = place(esp)?;
         let tail = if spec.table == PartitionTable::Gpt { Gpt::TAIL * SECTOR } else { 0 };
         let disk = match (spec.size, root) {
             (Some(size), _) => size,
@@ -139,7 +146,7 @@ impl Layout {
                 least - len
             )));
         }
-        Ok(Self { disk, bios_boot, esp, root: Span { offset: next, len } })
+        Ok(Self { disk, bios_boot, payload, esp, root: Span { offset: next, len } })
     }
 }
 
@@ -162,34 +169,34 @@ mod tests {
     #[test]
     fn a_gpt_disk_is_rounded_up_to_whole_gib() {
         let spec = ImageSpec::new();
-        let layout = Layout::new(&spec, 0, RootSize::AtLeast(300 * MIB)).unwrap();
+        let layout = Layout::new(&spec, 0, 0, RootSize::AtLeast(300 * MIB)).unwrap();
         assert_eq!(layout.disk, GIB);
         assert_eq!(layout.bios_boot, Some(Span { offset: MIB, len: MIB }));
         assert_eq!(layout.root, Span { offset: 2 * MIB, len: GIB - 3 * MIB });
         // One byte more than fits.
-        let layout = Layout::new(&spec, 64 * MIB, RootSize::AtLeast(GIB - 67 * MIB + 1)).unwrap();
+        let layout = Layout::new(&spec, 0, 64 * MIB, RootSize::AtLeast(GIB - 67 * MIB + 1)).unwrap();
         assert_eq!((layout.disk, layout.root.offset), (2 * GIB, 66 * MIB));
     }
 
     #[test]
     fn an_exact_size_is_kept_exact() {
         let spec = ImageSpec::new().size(100 * MIB + 512);
-        let layout = Layout::new(&spec, 0, RootSize::Rest).unwrap();
+        let layout = Layout::new(&spec, 0, 0, RootSize::Rest).unwrap();
         assert_eq!((layout.disk, layout.root.end()), (100 * MIB + 512, 99 * MIB));
-        let error = Layout::new(&spec, 0, RootSize::AtLeast(100 * MIB)).unwrap_err();
+        let error = Layout::new(&spec, 0, 0, RootSize::AtLeast(100 * MIB)).unwrap_err();
         assert!(error.to_string().contains("3145728 more"), "{error}");
-        assert!(Layout::new(&ImageSpec::new().size(1000), 0, RootSize::Rest).is_err());
-        assert!(Layout::new(&ImageSpec::new().size(2 * MIB), 0, RootSize::Rest).is_err());
+        assert!(Layout::new(&ImageSpec::new().size(1000), 0, 0, RootSize::Rest).is_err());
+        assert!(Layout::new(&ImageSpec::new().size(2 * MIB), 0, 0, RootSize::Rest).is_err());
         let bare = ImageSpec::new().size(10 * MIB + 512).table(PartitionTable::None);
         assert_eq!(
-            Layout::new(&bare, 0, RootSize::Rest).unwrap().root,
+            Layout::new(&bare, 0, 0, RootSize::Rest).unwrap().root,
             Span { offset: 0, len: 10 * MIB + 512 }
         );
     }
 
     #[test]
     fn sizes_beyond_all_disks_are_refused() {
-        assert!(Layout::new(&ImageSpec::new(), u64::MAX, RootSize::AtLeast(1)).is_err());
-        assert!(Layout::new(&ImageSpec::new(), 0, RootSize::AtLeast(u64::MAX)).is_err());
+        assert!(Layout::new(&ImageSpec::new(), 0, u64::MAX, RootSize::AtLeast(1)).is_err());
+        assert!(Layout::new(&ImageSpec::new(), 0, 0, RootSize::AtLeast(u64::MAX)).is_err());
     }
 }

@@ -7,6 +7,7 @@
 //! write    front to back, into a sink
 //! ```
 
+mod boot;
 mod describe;
 mod disk;
 mod layout;
@@ -18,4 +19,4 @@ pub use describe::{Filesystem, Region};
 pub use disk::{DiskTable, FoundPartition};
 pub use layout::{Partition, Role};
 pub use plan::Image;
-pub use spec::{ImageSpec, PartitionTable};
+pub use spec::{Boot, GrubConfig, ImageSpec, PartitionTable};

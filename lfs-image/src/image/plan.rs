@@ -2,10 +2,14 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::boot::{self, Esp, disk_signature, partition_uuid};
 use super::layout::{Layout, Partition, Role, RootSize, Span, wanted_free};
 use super::spec::{ImageSpec, PartitionTable};
+use crate::boot::BootPlan;
 use crate::error::{Error, Result};
-use crate::ext4;
+use crate::ext4::{self, features::Incompat};
+use crate::fat;
+use crate::raw::blob::Blob;
 use crate::raw::guid::Uuid;
 use crate::raw::seed::Seed;
 use crate::raw::store::ReadAt;
@@ -20,9 +24,9 @@ use crate::tree::{Meta, Tree};
 /// From a tree to the SHA-256 of the image, without writing it anywhere:
 ///
 /// ```
-/// use lfs_image::{DigestSink, Image, ImageSpec, NoStore, NullSink, Tree};
+/// use lfs_image::{Boot, DigestSink, Image, ImageSpec, NoStore, NullSink, Tree};
 ///
-/// let image = Image::plan(Tree::new(), &NoStore, &ImageSpec::new().size(64 << 20))?;
+/// let image = Image::plan(Tree::new(), &NoStore, &ImageSpec::new().size(64 << 20).boot(Boot::None))?;
 /// let (_, digest) = image.write(&NoStore, DigestSink::new(NullSink::default()), &mut ())?;
 /// # assert_eq!(image.len(), 64 << 20);
 /// # Ok::<(), lfs_image::Error>(())
@@ -32,8 +36,15 @@ pub struct Image {
     pub(super) tree: Tree,
     pub(super) layout: Layout,
     pub(super) table: Table,
+    pub(super) boot: Option<BootPlan>,
+    pub(super) esp: Option<fat::Plan>,
     pub(super) root: ext4::Plan,
 }
+
+/// The type of a partition that holds the kernel for our own BIOS loader: a GUID of our own.
+const PAYLOAD: Uuid = Uuid::from_bytes([
+    0x6c, 0x66, 0x73, 0x69, 0x6d, 0x61, 0x47, 0x65, 0x8b, 0x6f, 0x6f, 0x74, 0x70, 0x61, 0x79, 0x6c,
+]);
 
 /// The partition table of an image.
 #[derive(Debug)]
@@ -48,31 +59,67 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// When the content does not fit, by how much; when something in the tree can't be stored in ext4, naming its path; when
+    /// When nothing can start it, and why; when the content does not fit, by how much; when something in the tree can't be stored in ext4, naming its path; when
     /// the specification contradicts itself.
     pub fn plan(mut tree: Tree, store: &dyn ReadAt, spec: &ImageSpec) -> Result<Self> {
-        let _ = store;
         let time = spec.time.unwrap_or_else(|| tree.newest_mtime()).clamped();
         ext4::add_lost_found(&mut tree, Meta::new(0o700, time))?;
         let seed = seed(&tree, spec);
         let options = ext4_options(spec, &seed, time)?;
-        let esp = spec.esp.unwrap_or(0);
-        if esp > 0 && spec.table == PartitionTable::None {
+        let boot = boot::plan(&mut tree, store, spec, &seed, options.uuid, time)?;
+        let payload = boot.as_ref().and_then(|plan| plan.payload.as_ref()).map_or(0, Blob::len);
+        if spec.esp.is_some() && spec.table == PartitionTable::None {
             return Err(Error::input("an EFI system partition needs a partition table"));
         }
+        let wanted = Esp::wanted(spec, boot.as_ref(), &seed, time);
+        // How large it is doesn't depend on where it is.
+        let esp_len = match &wanted {
+            Some(esp) => esp.at(0)?.sectors() * SECTOR,
+            None => 0,
+        };
         let (layout, root) = match spec.size {
             Some(_) => {
-                let layout = Layout::new(spec, esp, RootSize::Rest)?;
+                let layout = Layout::new(spec, payload, esp_len, RootSize::Rest)?;
                 (layout, ext4::Plan::new(&tree, options, ext4::Size::Bytes(layout.root.len))?)
             }
             None => {
                 let least = ext4::Plan::new(&tree, options, ext4::Size::Free(wanted_free(spec)?))?;
-                let layout = Layout::new(spec, esp, RootSize::AtLeast(least.len()))?;
+                let layout = Layout::new(spec, payload, esp_len, RootSize::AtLeast(least.len()))?;
                 (layout, least.resized(&tree, layout.root.len)?)
             }
         };
-        let table = Table::plan(&layout, spec, &seed, root.options.uuid)?;
-        Ok(Self { tree, layout, table, root })
+        let esp = match (wanted, layout.esp) {
+            (Some(esp), Some(span)) => Some(esp.at(span.offset)?),
+            _ => None,
+        };
+        let uses_grub = boot.as_ref().is_some_and(|plan| plan.choice.uses_grub());
+        if uses_grub && root.features.incompat.contains(Incompat::EA_INODE) {
+            return Err(Error::input(
+                "extended attributes in inodes of their own (ea_inode): GRUB, which is to start the disk, can't read such \
+                 a filesystem",
+            ));
+        }
+        let esp_uuid = esp.as_ref().map(fat::Plan::uuid);
+        let table = Table::plan(&layout, spec, &seed, root.options.uuid, esp_uuid)?;
+        Ok(Self { tree, layout, table, boot, esp, root })
+    }
+
+    /// How the image starts and why so, one line each; empty where nothing on it does.
+    #[must_use]
+    pub fn boot_notes(&self) -> &[String] {
+        self.boot.as_ref().map_or(&[], |plan| &plan.notes)
+    }
+
+    /// What may keep the image from starting, one line each.
+    #[must_use]
+    pub fn boot_warnings(&self) -> &[String] {
+        self.boot.as_ref().map_or(&[], |plan| &plan.warnings)
+    }
+
+    /// The command line that the kernel is started with, if something on the image starts it.
+    #[must_use]
+    pub fn kernel_command_line(&self) -> Option<&str> {
+        self.boot.as_ref().map(|plan| plan.cmdline.as_str())
     }
 
     /// Bytes of the image.
@@ -110,9 +157,19 @@ impl Image {
 }
 
 impl Table {
-    fn plan(layout: &Layout, spec: &ImageSpec, seed: &Seed, root_uuid: Uuid) -> Result<Self> {
-        let all =
-            [(Role::BiosBoot, layout.bios_boot), (Role::Esp, layout.esp), (Role::Root, Some(layout.root))];
+    fn plan(
+        layout: &Layout,
+        spec: &ImageSpec,
+        seed: &Seed,
+        root_uuid: Uuid,
+        esp_uuid: Option<String>,
+    ) -> Result<Self> {
+        let all = [
+            (Role::BiosBoot, layout.bios_boot),
+            (Role::Payload, layout.payload),
+            (Role::Esp, layout.esp),
+            (Role::Root, Some(layout.root)),
+        ];
         let present = all.into_iter().filter_map(|(role, span)| Some((role, span?)));
         let numbered: Vec<(u32, Role, Span)> =
             (1..).zip(present).map(|(n, (role, span))| (n, role, span)).collect();
@@ -122,7 +179,11 @@ impl Table {
             offset: span.offset,
             len: span.len,
             partuuid,
-            uuid: (role == Role::Root).then(|| root_uuid.to_string()),
+            uuid: match role {
+                Role::Root => Some(root_uuid.to_string()),
+                Role::Esp => esp_uuid.clone(),
+                Role::BiosBoot | Role::Payload => None,
+            },
         };
         let sectors = layout.disk / SECTOR;
         match spec.table {
@@ -133,10 +194,11 @@ impl Table {
                         number: *number,
                         type_guid: match role {
                             Role::BiosBoot => types::BIOS_BOOT,
+                            Role::Payload => PAYLOAD,
                             Role::Esp => types::EFI_SYSTEM,
                             Role::Root => types::LINUX_FILESYSTEM,
                         },
-                        partition_guid: seed.uuid(&format!("partition {}", role.name())),
+                        partition_guid: partition_uuid(seed, *role),
                         first_lba: span.offset / SECTOR,
                         last_lba: span.end() / SECTOR - 1,
                         attributes: Attributes::empty(),
@@ -154,12 +216,16 @@ impl Table {
                 for (slot, (_, role, span)) in primaries.iter_mut().zip(&numbered) {
                     *slot = Some(Primary {
                         bootable: *role == Role::Root,
-                        kind: if *role == Role::Esp { kinds::EFI_SYSTEM } else { kinds::LINUX },
+                        kind: match role {
+                            Role::Esp => kinds::EFI_SYSTEM,
+                            Role::Payload => kinds::RAW_DATA,
+                            Role::BiosBoot | Role::Root => kinds::LINUX,
+                        },
                         first_lba: span.offset / SECTOR,
                         sectors: span.len / SECTOR,
                     });
                 }
-                let mbr = Mbr::plan(sectors, seed.nonzero_u32("disk"), primaries)?;
+                let mbr = Mbr::plan(sectors, disk_signature(seed), primaries)?;
                 let partitions = numbered
                     .into_iter()
                     .map(|(n, role, span)| partition(n, role, span, mbr.partuuid(n)))

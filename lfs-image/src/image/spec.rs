@@ -18,6 +18,37 @@ pub enum PartitionTable {
     None,
 }
 
+/// How the image starts.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Boot {
+    /// The best that the tree allows, for BIOS and UEFI alike: GRUB from the tree's files, a unified kernel image on its
+    /// systemd stub, or loaders of our own.
+    #[default]
+    Auto,
+    /// GRUB from the tree's files.
+    Grub,
+    /// A unified kernel image on the tree's systemd stub: UEFI only.
+    Uki,
+    /// Loaders of our own, which need nothing but the kernel.
+    Stub,
+    /// Nothing: somebody else starts the kernel.
+    None,
+}
+
+/// What becomes of a `grub.cfg` that is in the tree.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum GrubConfig {
+    /// It stays if it can work on this disk, else a new one takes its place and it is kept beside that.
+    #[default]
+    Auto,
+    /// It stays.
+    Keep,
+    /// A new one takes its place, and it is kept beside that.
+    Replace,
+}
+
 /// What an image is to be like. The default is a GPT disk, rounded up to whole GiB, whose root filesystem has a fifth of its
 /// space free.
 ///
@@ -44,6 +75,11 @@ pub struct ImageSpec {
     pub(crate) journal: Journal,
     pub(crate) ea_inode: bool,
     pub(crate) esp: Option<u64>,
+    pub(crate) boot: Boot,
+    pub(crate) kernel: Option<String>,
+    pub(crate) cmdline: Option<String>,
+    pub(crate) append: Vec<String>,
+    pub(crate) grub_config: GrubConfig,
 }
 
 impl Default for ImageSpec {
@@ -60,6 +96,11 @@ impl Default for ImageSpec {
             journal: Journal::Auto,
             ea_inode: false,
             esp: None,
+            boot: Boot::Auto,
+            kernel: None,
+            cmdline: None,
+            append: Vec::new(),
+            grub_config: GrubConfig::Auto,
         }
     }
 }
@@ -143,7 +184,42 @@ impl ImageSpec {
         self
     }
 
-    /// An EFI system partition of at least so many bytes.
+    /// How the image starts. An image that is only a filesystem is started by somebody else.
+    #[must_use]
+    pub fn boot(mut self, boot: Boot) -> Self {
+        self.boot = boot;
+        self
+    }
+
+    /// The path of the kernel that starts; without it, the newest in the tree.
+    #[must_use]
+    pub fn kernel(mut self, path: impl Into<String>) -> Self {
+        self.kernel = Some(path.into());
+        self
+    }
+
+    /// The kernel's whole command line, in place of the default (`root=PARTUUID=… rootwait ro` and the consoles).
+    #[must_use]
+    pub fn cmdline(mut self, line: impl Into<String>) -> Self {
+        self.cmdline = Some(line.into());
+        self
+    }
+
+    /// More for the kernel's command line; may be called several times.
+    #[must_use]
+    pub fn append(mut self, arguments: impl Into<String>) -> Self {
+        self.append.push(arguments.into());
+        self
+    }
+
+    /// What becomes of a `grub.cfg` that is in the tree.
+    #[must_use]
+    pub fn grub_config(mut self, config: GrubConfig) -> Self {
+        self.grub_config = config;
+        self
+    }
+
+    /// An EFI system partition of at least so many bytes, even if nothing needs one.
     #[must_use]
     pub fn esp(mut self, bytes: u64) -> Self {
         self.esp = Some(bytes);
@@ -169,7 +245,7 @@ impl ImageSpec {
     pub(crate) fn canonical(&self) -> String {
         format!(
             "table={:?} size={:?} free={:?} label={} uuid={:?} time={:?} reserved={} inodes={:?} journal={:?} \
-             ea_inode={} esp={:?}",
+             ea_inode={} esp={:?} boot={:?} kernel={:?} cmdline={:?} append={:?} grub_config={:?}",
             self.table,
             self.size,
             self.free,
@@ -180,7 +256,12 @@ impl ImageSpec {
             self.inodes,
             self.journal,
             self.ea_inode,
-            self.esp
+            self.esp,
+            self.boot,
+            self.kernel,
+            self.cmdline,
+            self.append,
+            self.grub_config
         )
     }
 }

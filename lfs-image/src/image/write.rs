@@ -24,8 +24,27 @@ impl Image {
         sink.begin(total)?;
         let mut written = |done| progress.at(Stage::Write, done, Some(total));
         let mut out = Out::new(&mut sink, &mut written);
-        let (head, tail) = self.table.render(&[0; CODE]);
+        let boot = self.boot.as_ref();
+        let code = boot.and_then(|plan| plan.boot_code).unwrap_or([0; CODE]);
+        let (head, tail) = self.table.render(&code);
         out.data(&head)?;
+        if let Some(area) = boot.and_then(|plan| plan.bios_area.as_ref()) {
+            // A GPT has a partition for it; else it comes right behind sector 0.
+            if let Some(span) = self.layout.bios_boot {
+                out.skip_to(span.offset)?;
+            }
+            out.data(area)?;
+        }
+        if let (Some(span), Some(payload)) =
+            (self.layout.payload, boot.and_then(|plan| plan.payload.as_ref()))
+        {
+            out.skip_to(span.offset)?;
+            payload.emit(&mut out, store)?;
+        }
+        if let (Some(span), Some(esp)) = (self.layout.esp, &self.esp) {
+            out.skip_to(span.offset)?;
+            esp.emit(&mut out, store)?;
+        }
         out.skip_to(self.layout.root.offset)?;
         self.root.emit(&self.tree, store, &mut out)?;
         out.skip_to(total - tail.len() as u64)?;
