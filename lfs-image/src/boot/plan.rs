@@ -397,3 +397,150 @@ fn pretty_name(text: &[u8]) -> Option<String> {
     (!name.is_empty() && name.len() <= 100 && !name.contains(|c: char| c.is_control()))
         .then(|| name.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::grub::files::tests::host;
+    use super::super::judges;
+    use super::super::kernel::tests::{arm64, bzimage};
+    use super::super::root::tests::tree;
+    use super::super::tests::disk;
+    use super::*;
+    use crate::raw::store::NoStore;
+    use crate::tree::Tree;
+
+    const AREAS: Areas = Areas { bios: 2048, bios_sectors: 2048, payload: 4096 };
+
+    fn plan(tree: &Tree, options: &Options) -> Result<BootPlan> {
+        let survey = Survey::look(Root::new(tree, &NoStore), options.kernel.as_deref())?;
+        let choice = survey.choose(options, true)?;
+        survey.plan(choice, options, &disk(), AREAS)
+    }
+
+    fn written(plan: &BootPlan, path: &str) -> Option<String> {
+        plan.edits.iter().find_map(|edit| match edit {
+            Edit::File { path: p, content } if p == path => {
+                let blob = content.to_blob();
+                Some(String::from_utf8(blob.read(&NoStore, 0, blob.len()).unwrap()).unwrap())
+            }
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn nothing_but_a_kernel() {
+        let kernel = bzimage("6.10.1", true);
+        let tree = tree(&[("boot/vmlinuz-6.10.1", &kernel), ("boot/initrd.img-6.10.1", b"ram")]);
+        let plan = plan(&tree, &Options::default()).unwrap();
+        assert_eq!((plan.choice.bios, plan.choice.efi), (Some(Bios::Loader), Some(Efi::Stub)));
+        assert_eq!(plan.esp.len(), 1);
+        assert_eq!(plan.esp[0].path, "EFI/BOOT/BOOTX64.EFI");
+        assert_eq!(plan.bios_area.as_ref().unwrap().len(), 8 * 512);
+        assert!(plan.payload.is_some() && plan.boot_code.is_some() && plan.edits.is_empty());
+        assert_eq!(plan.initrd.as_deref(), Some("/boot/initrd.img-6.10.1"));
+        assert!(plan.notes.last().unwrap().contains("isn't started from there"));
+        assert!(plan.warnings.is_empty());
+    }
+
+    #[test]
+    fn a_foreign_userland_is_reported() {
+        let program = |machine: u8| {
+            let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
+            elf.resize(64, 0);
+            elf[18] = machine;
+            elf
+        };
+        for (kernel, machine, warned) in [
+            (bzimage("6.1", true), 62, false),
+            (bzimage("6.1", true), 183, true),
+            (arm64(), 183, false),
+            (arm64(), 62, true),
+        ] {
+            let tree = tree(&[
+                ("boot/Image-6.1", &kernel),
+                ("usr/bin/bash", &program(machine)),
+                ("bin", b"->usr/bin"),
+            ]);
+            let plan = plan(&tree, &Options::default()).unwrap();
+            assert_eq!(!plan.warnings.is_empty(), warned, "{:?}", plan.warnings);
+        }
+    }
+
+    #[test]
+    fn grub_cfg_stays_or_is_kept_beside_the_new_one() {
+        let dirs = judges::grub_dirs("i386-pc");
+        let Some(dir) = dirs.first() else { return };
+        let (new, old) = (bzimage("6.10.1", true), bzimage("6.9.2", true));
+        let with = |grub_cfg: Option<&str>| {
+            let mut tree = host(dir.to_str().unwrap(), Platform::I386Pc).unwrap();
+            let mut files: Vec<(&str, &[u8])> = vec![
+                ("/boot/vmlinuz-6.10.1", &new),
+                ("/boot/vmlinuz-6.9.2", &old),
+                ("/etc/os-release", b"NAME=x\nPRETTY_NAME=\"Linux From Scratch\"\n"),
+            ];
+            files.extend(grub_cfg.map(|text| (config::PATH, text.as_bytes())));
+            for (path, bytes) in files {
+                let edit = Edit::File { path: path.into(), content: Content::bytes(bytes) };
+                edit.apply(&mut tree, Default::default()).unwrap();
+            }
+            tree
+        };
+        let foreign = "set root=(hd0,2)\nlinux /boot/vmlinuz-6.10.1 root=/dev/sda2 ro\n";
+        let fine = "linux /boot/vmlinuz-6.10.1 root=PARTUUID=aaaaaaaa-bbbb-8ccc-8ddd-eeeeeeeeeeee ro\n";
+        let options = Options::default();
+
+        let plan_new = plan(&with(None), &options).unwrap();
+        let text = written(&plan_new, config::PATH).unwrap();
+        let titles: Vec<&str> = text.lines().filter(|l| l.starts_with("menuentry")).collect();
+        assert_eq!(
+            titles,
+            [
+                "menuentry 'Linux From Scratch, Linux 6.10.1' {",
+                "menuentry 'Linux From Scratch, Linux 6.9.2' {"
+            ]
+        );
+        assert!(written_names(&plan_new).contains(&"/boot/grub/i386-pc/normal.mod".to_owned()));
+
+        let replaced = plan(&with(Some(foreign)), &options).unwrap();
+        assert_eq!(written(&replaced, config::PATH).as_ref(), Some(&text));
+        let renamed = replaced.edits.iter().any(
+            |e| matches!(e, Edit::Rename { from, to } if from == config::PATH && to == "/boot/grub/grub.cfg.before"),
+        );
+        assert!(renamed);
+        assert!(
+            replaced.notes.iter().any(|n| n.contains("written anew: line 1: it takes (hd0,2)")),
+            "{:?}",
+            replaced.notes
+        );
+
+        assert!(written(&plan(&with(Some(fine)), &options).unwrap(), config::PATH).is_none());
+        let keep = Options { grub_cfg: GrubCfg::Keep, ..Options::default() };
+        assert!(written(&plan(&with(Some(foreign)), &keep).unwrap(), config::PATH).is_none());
+        assert!(
+            plan(&with(None), &keep).unwrap_err().to_string().starts_with("there is no /boot/grub/grub.cfg")
+        );
+        let mut appended = Options::default();
+        appended.cmdline.append.push("quiet".into());
+        assert!(
+            written(&plan(&with(Some(fine)), &appended).unwrap(), config::PATH).unwrap().contains(" quiet\n")
+        );
+
+        // A kernel that was named comes first, whatever its age.
+        let named = Options { kernel: Some("boot/vmlinuz-6.9.2".into()), ..Options::default() };
+        let plan = plan(&with(None), &named).unwrap();
+        assert_eq!(plan.kernel, "/boot/vmlinuz-6.9.2");
+        let text = written(&plan, config::PATH).unwrap();
+        assert_eq!(text.matches("menuentry").count(), 2);
+        assert!(text.find("6.9.2").unwrap() < text.find("6.10.1").unwrap());
+    }
+
+    fn written_names(plan: &BootPlan) -> Vec<String> {
+        plan.edits
+            .iter()
+            .map(|edit| match edit {
+                Edit::File { path, .. } => path.clone(),
+                Edit::Rename { to, .. } => to.clone(),
+            })
+            .collect()
+    }
+}
