@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Read};
 
-use lfs_image::{Input, ReadOptions, Result, Store, Tree, read_archives};
+use lfs_image::{Input, Kind, ReadOptions, Result, Store, Tree, read_archives};
 
 /// A tar header that can be bent.
 #[derive(Clone)]
@@ -135,6 +135,15 @@ pub fn read_file(archive: &[u8]) -> Result<(Tree, Store)> {
     file.write_all(archive).unwrap();
     file.rewind().unwrap();
     read_archives([Input::file("a.tar", file)], &options(), &mut |_, _| Ok(()))
+}
+
+/// The content of a file.
+pub fn content(tree: &Tree, store: &Store, path: &str) -> Vec<u8> {
+    let id = tree.lookup(path.as_bytes()).unwrap_or_else(|| panic!("no {path}"));
+    match &tree.node(id).kind {
+        Kind::File(content) => content.read(store, 0, content.size()).unwrap(),
+        other => panic!("{path} is a {}", other.noun()),
+    }
 }
 
 /// All causes of an error in one line.

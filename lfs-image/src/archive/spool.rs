@@ -28,6 +28,7 @@ pub(crate) struct Chunks {
     empty: Sender<Vec<u8>>,
     read: Arc<AtomicU64>,
     total: Option<u64>,
+    ended: bool,
 }
 
 impl Chunks {
@@ -50,17 +51,23 @@ impl Chunks {
             .name("archive".to_owned())
             .spawn(move || run(&name, feed, &failed, compression, &to_us, &to_them))
             .map_err(|e| Error::io("start a thread to read the archive", e))?;
-        Ok(Self { full, empty, read, total })
+        Ok(Self { full, empty, read, total, ended: false })
     }
 
     /// The next chunk, in exchange for the last one.
     pub(crate) fn next(&mut self, used: Vec<u8>) -> Result<Option<Vec<u8>>> {
+        if self.ended {
+            return Ok(None);
+        }
         if used.capacity() > 0 {
             // The thread may be done already.
             let _ = self.empty.send(used);
         }
         match self.full.recv() {
-            Ok(Ok(chunk)) if chunk.is_empty() => Ok(None),
+            Ok(Ok(chunk)) if chunk.is_empty() => {
+                self.ended = true;
+                Ok(None)
+            }
             Ok(message) => message.map(Some),
             Err(_) => Err(Error::internal("the thread that reads the archive ended without a word")),
         }
