@@ -2,6 +2,8 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
+# GRUB and systemd files of two Debian releases, fetched once.
+BOOT_FILES := $(or $(LFS_IMAGE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lfs-image)/boot
 .PHONY: help demo test check bench clean
 
 help:
@@ -18,7 +20,8 @@ test:
 	scripts/install-judges.sh
 	scripts/get-kernel.sh amd64 >/dev/null
 	scripts/get-kernel.sh arm64 >/dev/null
-	cargo test --workspace
+	tests/support/get-boot-files.sh $(BOOT_FILES)
+	LFS_IMAGE_BOOT_FILES=$(BOOT_FILES) cargo test --workspace
 
 check:
 	cargo fmt --all --check

@@ -144,7 +144,7 @@ fn large_directories_are_found_by_the_kernel() {
         // Bytes above 0x7f, too: there the signedness of the hash shows.
         name.extend(
             (0..len)
-                .map(|i| (state >> (i % 8 * 8)) as u8)
+                .map(|i| state.to_le_bytes()[i % 8])
                 .map(|b| if matches!(b, 0 | b'/') { b'_' } else { b }),
         );
         names.push(name);

@@ -18,10 +18,10 @@ set -eu
 mkdir -p "$1"
 dir=$(cd "$1" && pwd)
 
-# The mirror that this machine already uses, else Debian's own.
+# The mirror that this machine already uses.
 mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' 2>/dev/null |
     grep -v security | head -n 1 || true)
-mirror=${mirror:-http://deb.debian.org/debian}
+[ -n "$mirror" ] || { echo "error: apt knows no Debian mirror here (run apt-get update first)" >&2; exit 1; }
 
 # An apt of its own: one suite, one architecture.
 apt_dir() {

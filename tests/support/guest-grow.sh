@@ -3,7 +3,7 @@
 set -eu
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
-trap 'echo "GROW-FAILED in line $LINENO"; echo o >/proc/sysrq-trigger; sleep 60' EXIT
+trap 'echo "GROW-FAILED in line ${LINENO:-?}"; echo o >/proc/sysrq-trigger; sleep 60' EXIT
 
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -16,15 +16,16 @@ resize2fs "$device"
 echo "GROW-RESIZED $before KiB to $(size) KiB"
 
 # Four new names in every directory, two of them gone again; many directories have an index by then.
-find / -xdev -type d >/run/directories 2>/dev/null || find / -xdev -type d >/tmp/directories
+all() { find / -xdev -type d ! -path /proc ! -path /sys ! -path /dev; }
+all >/run/directories 2>/dev/null || all >/tmp/directories
 list=/run/directories
 [ -s "$list" ] || list=/tmp/directories
 count=0
 while read -r directory; do
-    for name in grow-a grow-b a-rather-longer-name-that-takes-its-room-in-a-block-of-the-directory x; do
+    for name in grow-a grow-b a-rather-longer-name-that-takes-its-room-in-a-block-of-the-directory grow-x; do
         echo "$directory" >"$directory/$name"
     done
-    rm "$directory/grow-a" "$directory/x"
+    rm "$directory/grow-a" "$directory/grow-x"
     count=$((count + 4))
 done <"$list"
 

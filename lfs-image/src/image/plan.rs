@@ -100,7 +100,7 @@ impl Image {
             ));
         }
         let esp_uuid = esp.as_ref().map(fat::Plan::uuid);
-        let table = Table::plan(&layout, spec, &seed, root.options.uuid, esp_uuid)?;
+        let table = Table::plan(&layout, spec, &seed, root.options.uuid, esp_uuid.as_deref())?;
         Ok(Self { tree, layout, table, boot, esp, root })
     }
 
@@ -162,7 +162,7 @@ impl Table {
         spec: &ImageSpec,
         seed: &Seed,
         root_uuid: Uuid,
-        esp_uuid: Option<String>,
+        esp_uuid: Option<&str>,
     ) -> Result<Self> {
         let all = [
             (Role::BiosBoot, layout.bios_boot),
@@ -181,7 +181,7 @@ impl Table {
             partuuid,
             uuid: match role {
                 Role::Root => Some(root_uuid.to_string()),
-                Role::Esp => esp_uuid.clone(),
+                Role::Esp => esp_uuid.map(str::to_owned),
                 Role::BiosBoot | Role::Payload => None,
             },
         };
