@@ -197,7 +197,7 @@ fn tree_usage(tree: &Tree, depth: usize) -> Usage {
         for (name, child) in tree.node(id).as_directory().into_iter().flat_map(lfs_image::Directory::iter) {
             match &tree.node(child).kind {
                 Kind::Directory(_) => {
-                    todo.push((child, below(&above, &String::from_utf8_lossy(name), depth)))
+                    todo.push((child, below(&above, &String::from_utf8_lossy(name), depth)));
                 }
                 Kind::File(content) if tree.node(child).names() == 1 || seen.insert(child) => {
                     add(&mut usage, &above, content.size());
