@@ -13,10 +13,8 @@ bin=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_director
 say '$ lfs-image raw demo/rootfs.tar demo/out.img'
 result=$("$bin" raw demo/rootfs.tar demo/out.img)
 say "$result"
-kernel=$(scripts/get-kernel.sh amd64)/vmlinuz
 run=(qemu-system-x86_64 -accel tcg -cpu max -m 1024 -display none -no-reboot -nic none
-    -drive file=demo/out.img,format=raw,if=none,id=d0 -device nvme,drive=d0,serial=d0
-    -kernel "$kernel" -append "${result%% *} rw console=ttyS0")
+    -drive file=demo/out.img,format=raw,if=none,id=d0 -device nvme,drive=d0,serial=d0,bootindex=1)
 
 say 'booting it (the processor is emulated: this takes about a minute)'
 log=demo/console.log

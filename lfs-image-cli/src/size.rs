@@ -49,7 +49,7 @@ pub(crate) fn parse_percent(text: &str) -> Result<u16, String> {
     let bad = || format!("`{text}` is not a percentage between 0 and 50, with up to two decimals");
     let (whole, part) =
         text.strip_suffix('%').unwrap_or(text).split_once('.').unwrap_or((text.trim_end_matches('%'), ""));
-    if part.len() > 2 || !whole.bytes().chain(part.bytes()).all(|c| c.is_ascii_digit()) {
+    if whole.is_empty() || part.len() > 2 || !whole.bytes().chain(part.bytes()).all(|c| c.is_ascii_digit()) {
         return Err(bad());
     }
     let hundredths: u16 = format!("{whole}{part:0<2}").parse().map_err(|_| bad())?;
