@@ -17,7 +17,6 @@ This knows nothing of lfs-image: Python's tarfile reads the archive, and the rul
 
 import argparse
 import collections
-import hashlib
 import os
 import re
 import stat
@@ -27,7 +26,7 @@ import tarfile
 import tempfile
 from decimal import Decimal
 
-from archive_tree import Archive, Refused, acl_from_bytes, acl_from_text, is_extended, shown
+from archive_tree import Archive, Digest, Refused, acl_from_bytes, acl_from_text, is_extended, shown
 
 BLOCK = 4096
 
@@ -39,7 +38,7 @@ class Found:
     """One name in the file system."""
 
     __slots__ = (
-        "kind mode uid gid size mtime atime ctime inode links rdev target digest data blocks xattrs".split()
+        "kind mode uid gid size mtime atime ctime inode links rdev target digest data extents blocks xattrs".split()
     )
 
 
@@ -95,11 +94,8 @@ class Mounted:
 
     @staticmethod
     def content(full, size):
-        digest, data = hashlib.sha256(), []
+        digest, data, offset = Digest(), [], 0
         with open(full, "rb", buffering=0) as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-            offset = 0
             while offset < size:
                 try:
                     start = os.lseek(file.fileno(), offset, os.SEEK_DATA)
@@ -107,7 +103,9 @@ class Mounted:
                     break
                 offset = os.lseek(file.fileno(), start, os.SEEK_HOLE)
                 data.append((start, offset))
-        return digest.hexdigest(), data
+                file.seek(start)
+                digest.read(file.read, start, offset)
+        return digest.finish(), data
 
     def cross_check(self, archive, report):
         """The same once more with the tools that a person would use."""
@@ -153,10 +151,13 @@ class Mounted:
 class Debugged:
     """A file system through debugfs: a batch of commands by inode number, so that no name is ever quoted."""
 
+    EXTENT = re.compile(rb"\((\d+)(?:-(\d+))?(\[u\])?\):(\d+)")
     LISTED = re.compile(rb"^/(\d+)/(\d+)/(-?\d+)/(-?\d+)/([^/]*)/(\d*)/$", re.MULTILINE)
 
     def __init__(self, image):
         self.image = image
+        path, _, offset = image.partition("?offset=")
+        self.file, self.offset = open(path, "rb"), int(offset or 0)
 
     def entries(self):
         names = {b"": 2}
@@ -181,7 +182,7 @@ class Debugged:
                 one = found[names[path]]
                 one.inode = names[path]
                 if one.kind == "file" and one.digest is None:
-                    self.read_content(found, names[path], scratch)
+                    self.read_content(one)
                 yield path, one
 
     def ask(self, commands):
@@ -237,11 +238,12 @@ class Debugged:
         found.target = fast.group(1) if fast else None
         found.digest, found.data = None, None
         if found.kind == "file":
-            found.data = []
+            found.data, found.extents = [], []
             extents = text.partition(b"\nEXTENTS:\n")[2]
-            for first, last, unwritten in re.findall(rb"\((\d+)(?:-(\d+))?(\[u\])?\):", extents):
+            for first, last, unwritten, physical in Debugged.EXTENT.findall(extents):
                 if not unwritten:
                     first, last = int(first), int(last or first)
+                    found.extents.append((first, last, int(physical)))
                     end = min((last + 1) * BLOCK, found.size)
                     if found.data and found.data[-1][1] == first * BLOCK:
                         found.data[-1] = (found.data[-1][0], end)
@@ -268,22 +270,15 @@ class Debugged:
             with open(f"{scratch}/link{inode}", "rb") as file:
                 found[inode].target = file.read()
 
-    def read_content(self, found, inode, scratch):
-        """This file and the ones after it, as many as make a sensible batch."""
-        batch, size = [], 0
-        for number in sorted(found):
-            one = found[number]
-            if one.kind == "file" and one.digest is None and (number == inode or (size < 256 << 20 and len(batch) < 4096)):
-                batch.append(number)
-                size += one.size
-        self.ask([f"dump <{number}> {scratch}/{number}" for number in batch])
-        for number in batch:
-            digest = hashlib.sha256()
-            with open(f"{scratch}/{number}", "rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-            os.unlink(f"{scratch}/{number}")
-            found[number].digest = digest.hexdigest()
+    def read_content(self, found):
+        """The blocks that debugfs says the file has, from the image."""
+        digest = Digest()
+        for first, last, physical in found.extents:
+            start, end = first * BLOCK, min((last + 1) * BLOCK, found.size)
+            self.file.seek(self.offset + physical * BLOCK)
+            if digest.read(self.file.read, start, end) < end:
+                raise Refused(f"the image ends before block {physical}")
+        found.digest = digest.finish()
 
     def cross_check(self, archive, report):
         pass
@@ -376,7 +371,7 @@ def compare_one(path, node, found, options, report):
         if node.size != found.size:
             report(path, "size", node.size, found.size)
         elif node.digest != found.digest:
-            report(path, "content", f"sha256 {node.digest[:16]}", f"sha256 {found.digest[:16]}")
+            report(path, "content", f"digest {node.digest[:16]}", f"digest {found.digest[:16]}")
         compare_holes(path, node, found, report)
 
 
@@ -433,7 +428,7 @@ def main():
         archive.finish()
         system = Debugged(options.debugfs) if options.debugfs else Mounted(options.mountpoint)
         differences, count = compare(archive, system, options)
-    except (Refused, tarfile.TarError, OSError) as problem:
+    except (Refused, tarfile.TarError, OSError, subprocess.CalledProcessError) as problem:
         print(f"compare_tar: {problem}", file=sys.stderr)
         return 2
     sys.stdout.buffer.write("".join(line + "\n" for line in differences[: options.most]).encode("utf-8", "replace"))
