@@ -15,7 +15,7 @@ JUDGES=(
     # for the C zstd in the command
     gcc libc6-dev
 )
-[ "${1:-}" != bench ] || JUDGES+=(hyperfine time)
+[ "${1:-}" != bench ] || JUDGES+=(time)
 # mmdebstrap without root maps user ids.
 [ "$(id -u)" = 0 ] || JUDGES+=(uidmap)
 
