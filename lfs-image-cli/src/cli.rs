@@ -52,12 +52,12 @@ const LONG_VERSION: &str = concat!(
 
 const AFTER_HELP: &str = "\
 Examples:
-  lfs-image raw rootfs.tar.zst out.img            a disk for QEMU, Xen or a cloud
-  lfs-image raw --size 8G --label lfs - out.img   an exact size, the archive from a pipe
-  lfs-image inspect out.img                       what is on a disk
-  lfs-image inspect rootfs.tar.zst                what would become of an archive
+  lfs-image raw rootfs.tar.zst out.img     make a disk for QEMU, Xen or a cloud
+  lfs-image raw --size 8G - out.img        of an exact size, from a pipe
+  lfs-image inspect out.img                show what is on a disk
+  lfs-image inspect rootfs.tar.zst         show what would become of an archive
 
-Exit codes: 0 done, 1 failed, 2 used wrongly, 130 interrupted (by SIGINT, SIGTERM or SIGHUP).
+Exit codes: 0 done, 1 failed, 2 used wrongly, 130 interrupted by a signal.
 Results go to stdout, everything else to stderr.";
 
 #[derive(Args, Clone, Copy, Debug)]
@@ -125,10 +125,14 @@ Examples:
   lfs-image raw rootfs.tar.zst out.img
   lfs-image raw --size 8G --label lfs rootfs.tar out.img
   lfs-image raw --overlay config.tar --overlay keys.tar rootfs.tar.xz out.img
-  tar -C /mnt/lfs -cf - --xattrs --numeric-owner . | lfs-image raw - out.img
+  tar -C /mnt/lfs -c --xattrs --numeric-owner . | lfs-image raw - out.img
   lfs-image raw rootfs.tar - | ssh host 'cat > /dev/vdb'
+  qemu-system-x86_64 -m 1G -drive file=out.img,format=raw,if=virtio
+
+A kernel from elsewhere is given what the command prints:
   read -r root image < <(lfs-image raw --boot none rootfs.tar out.img)
-  qemu-system-x86_64 -kernel vmlinuz -append \"$root\" -drive file=\"$image\",format=raw,if=virtio";
+  qemu-system-x86_64 -m 1G -kernel vmlinuz -append \"$root rootwait\" \\
+    -drive file=\"$image\",format=raw,if=virtio";
 
 /// Show what is on an image, or what would become of a tarball.
 ///
@@ -172,7 +176,7 @@ pub(crate) struct ImageArgs {
     pub(crate) table: Table,
 
     /// The exact size of the disk; without it, what the content needs, rounded up to whole GiB
-    #[arg(long, value_parser = values::disk_size, help_heading = "Disk")]
+    #[arg(long, value_parser = values::disk_size, allow_negative_numbers = true, help_heading = "Disk")]
     pub(crate) size: Option<u64>,
 
     /// Space to leave free in the root filesystem, as a size or a percentage of it [default: 20%]
