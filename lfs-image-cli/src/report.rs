@@ -240,30 +240,25 @@ impl Report {
         self.sha256.as_ref().map(|digest| format!("sha256:{digest}"))
     }
 
-    /// A disk in a line: `4.0 GiB disk: gpt, bios-boot 1.0 MiB, root ext4 4.0 GiB with 3.1 GiB free`.
+    /// A disk in a line: `4.0 GiB gpt disk: bios-boot 1.0 MiB, root 4.0 GiB`.
     pub(crate) fn outline(&self) -> String {
-        let mut parts = Vec::new();
-        if self.table != "none" {
-            parts.push(self.table.to_owned());
+        let size = Human(self.size);
+        if self.table == "none" {
+            let kind = self.filesystem.as_ref().map_or("", |filesystem| filesystem.kind);
+            return format!("{size} {kind} filesystem");
         }
-        for partition in &self.partitions {
-            let name = partition.role.unwrap_or("other");
-            let len = Human(partition.len);
-            parts.push(match &partition.filesystem {
-                Some(fs) => format!("{name} {} {len} with {} free", fs.kind, Human(fs.available())),
-                None => format!("{name} {len}"),
-            });
-        }
-        let what = if self.table == "none" { "image" } else { "disk" };
-        format!("{} {what}: {}", Human(self.size), parts.join(", "))
+        let parts = self.partitions.iter().map(|p| format!("{} {}", p.what(), Human(p.len)));
+        format!("{size} {} disk: {}", self.table, parts.collect::<Vec<_>>().join(", "))
     }
 
-    /// What a boot loader or an fstab calls the root filesystem.
-    pub(crate) fn names(&self) -> String {
+    /// The root filesystem in a few words, and what a boot loader or an fstab calls it.
+    pub(crate) fn root_lines(&self) -> Vec<String> {
         let root = root(&self.partitions);
+        let filesystem = root.and_then(|root| root.filesystem.as_ref());
+        let what = filesystem.map(|fs| format!("{} with {} free", fs.kind, Human(fs.available())));
         let partuuid = root.and_then(|root| root.partuuid.as_ref()).map(|id| format!("PARTUUID={id}"));
         let uuid = root.and_then(|root| root.uuid.as_ref()).map(|id| format!("UUID={id}"));
-        [partuuid, uuid].into_iter().flatten().collect::<Vec<_>>().join(" ")
+        [what, partuuid, uuid].into_iter().flatten().collect()
     }
 }
 

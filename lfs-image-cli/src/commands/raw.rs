@@ -45,7 +45,9 @@ pub(crate) fn run(args: &Raw, ui: Ui) -> Result<(), Failure> {
         return done(image);
     };
     ui.step("plan", format_args!("{}", report.outline()));
-    ui.step("root", format_args!("{}", report.names()));
+    for (n, line) in report.root_lines().iter().enumerate() {
+        ui.step(if n == 0 { "root" } else { "" }, format_args!("{line}"));
+    }
     for note in image.boot_notes() {
         ui.step("boot", format_args!("{note}"));
     }
