@@ -1,194 +1,342 @@
-//! What can be typed: clap types only.
+//! What can be typed. Types only: [`crate::values`] reads single values, [`crate::spec`] tells what they mean together.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use lfs_image::{Free, Journal, Timestamp, Uuid};
 
-use crate::size::{self, FreeSize, JournalSize};
+use crate::values;
 
-/// Turn a root filesystem tarball into a bootable raw disk image.
+/// A root filesystem tarball to a bootable raw disk image.
 ///
-/// One process: no root, no loop devices, no external programs.
+/// One process, without root, loop devices or external programs. The same tree and options always give the same bytes.
 #[derive(Debug, Parser)]
-#[command(name = "lfs-image", version, long_version = LONG_VERSION, propagate_version = true)]
+#[command(
+    name = "lfs-image",
+    version,
+    long_version = LONG_VERSION,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_long_help = AFTER_HELP
+)]
 pub(crate) struct Cli {
-    /// Say nothing but errors and the result.
-    #[arg(short, long, global = true)]
-    pub(crate) quiet: bool,
-    /// Print one JSON object as the result.
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\ncodecs: gzip zstd (C) xz bzip2");
+#[cfg(feature = "zstd-c")]
+macro_rules! zstd {
+    () => {
+        "zstd (C)"
+    };
+}
+#[cfg(not(feature = "zstd-c"))]
+macro_rules! zstd {
+    () => {
+        "zstd (Rust)"
+    };
+}
+
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\narchives: tar, gzip, ",
+    zstd!(),
+    ", xz, bzip2",
+    "\ntables:   gpt, mbr, none",
+    "\nboot:     grub, uki, stub",
+    "\nroot:     ext4",
+);
+
+const AFTER_HELP: &str = "\
+Examples:
+  lfs-image raw rootfs.tar.zst out.img     make a disk for QEMU, Xen or a cloud
+  lfs-image raw --size 8G - out.img        of an exact size, from a pipe
+  lfs-image inspect out.img                show what is on a disk
+  lfs-image inspect rootfs.tar.zst         show what would become of an archive
+
+Exit codes: 0 done, 1 failed, 2 used wrongly, 130 interrupted by a signal.
+Results go to stdout, everything else to stderr.";
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Global {
+    /// Say nothing on stderr but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    pub(crate) quiet: bool,
+
+    /// Log what is done to stderr; twice for more (RUST_LOG overrides)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    pub(crate) verbose: u8,
+
+    /// Print the result as one JSON object
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Raw(RawArgs),
-    Inspect(InspectArgs),
-    Completions(CompletionsArgs),
+    Raw(Box<Raw>),
+    Inspect(Box<Inspect>),
+    Completions(Completions),
+    Man(Man),
 }
 
-/// Write a raw disk image: partition table and ext4, straight from the tarball.
+/// Turn a root filesystem tarball into a bootable raw disk image.
 ///
-/// The last line on standard output is the argument that tells a Linux kernel where its root filesystem is, and the path of
-/// the image: `root=PARTUUID=… out.img`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  lfs-image raw rootfs.tar.zst out.img
-  lfs-image raw rootfs.tar out.img --free 2G --label lfs
-  lfs-image raw base.tar out.img --overlay site.tar --table mbr
-  curl -s https://example.org/rootfs.tar.xz | lfs-image raw - out.img --size 8G")]
-pub(crate) struct RawArgs {
-    /// The root filesystem: a tar archive, plain or compressed with gzip, zstd, xz or bzip2; `-` reads standard input.
+/// The archive is plain tar or tar in gzip, zstd, xz or bzip2, told by its content. The image is a sparse file that
+/// appears under its name when it is complete.
+///
+/// stdout gets one line: how the kernel's command line names the root filesystem, and the path. With --digest,
+/// `sha256:DIGEST  PATH` comes before it.
+#[derive(Args, Debug)]
+#[command(after_long_help = RAW_EXAMPLES)]
+pub(crate) struct Raw {
+    /// The root filesystem's archive; `-` is stdin
+    #[arg(value_name = "ROOTFS", value_hint = ValueHint::FilePath)]
     pub(crate) rootfs: PathBuf,
-    /// The image to write; `-` writes to standard output.
-    pub(crate) out: PathBuf,
+
+    /// The image to write: a file, a block device, or `-` for stdout, which must be a pipe or a file
+    #[arg(value_name = "OUT", value_hint = ValueHint::FilePath, required_unless_present = "dry_run")]
+    pub(crate) out: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) image: ImageArgs,
-    /// Plan the image and print the plan, but write nothing.
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Print the SHA-256 of the image, too.
-    #[arg(long)]
+
+    #[command(flatten)]
+    pub(crate) archive: ArchiveArgs,
+
+    /// Compute the image's SHA-256, too: holes are hashed as zeros, about a second for each GiB
+    #[arg(long, help_heading = "Output")]
     pub(crate) digest: bool,
-    /// Wait until the image is on the disk before it gets its name.
-    #[arg(long)]
+
+    /// Wait until the image is on stable storage
+    #[arg(long, help_heading = "Output")]
     pub(crate) sync: bool,
+
+    /// Plan only: print what the image would be, write nothing
+    #[arg(long, conflicts_with_all = ["digest", "sync"], help_heading = "Output")]
+    pub(crate) dry_run: bool,
 }
 
-/// What the image is made of and what it is like.
-#[derive(Debug, Args)]
+const RAW_EXAMPLES: &str = "\
+Examples:
+  lfs-image raw rootfs.tar.zst out.img
+  lfs-image raw --size 8G --label lfs rootfs.tar out.img
+  lfs-image raw --overlay config.tar --overlay keys.tar rootfs.tar.xz out.img
+  tar -C /mnt/lfs -c --xattrs --numeric-owner . | lfs-image raw - out.img
+  lfs-image raw rootfs.tar - | ssh host 'cat > /dev/vdb'
+  qemu-system-x86_64 -m 1G -drive file=out.img,format=raw,if=virtio
+
+A kernel from elsewhere is given what the command prints:
+  read -r root image < <(lfs-image raw --boot none rootfs.tar out.img)
+  qemu-system-x86_64 -m 1G -kernel vmlinuz -append \"$root rootwait\" \\
+    -drive file=\"$image\",format=raw,if=virtio";
+
+/// Show what is on an image, or what would become of a tarball.
+///
+/// FILE is a disk image, a bare ext4 filesystem or a block device, of which the partitions, the filesystem and the use of
+/// space are shown; or an archive as `raw` takes it, of which the disk is shown that `raw` would make with the same
+/// options. Images are read by another reader of ext4 than the one that writes them.
+#[derive(Args, Debug)]
+#[command(after_long_help = INSPECT_EXAMPLES)]
+pub(crate) struct Inspect {
+    /// An image or an archive; `-` is an archive from stdin
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+
+    /// Show the disk as a table of stretches, too
+    #[arg(long, help_heading = "Output")]
+    pub(crate) plan: bool,
+
+    /// How many levels of directories to show the use of space for; 0 leaves it out
+    #[arg(long, value_name = "DEPTH", default_value_t = 1, help_heading = "Output")]
+    pub(crate) usage: usize,
+
+    #[command(flatten)]
+    pub(crate) image: ImageArgs,
+
+    #[command(flatten)]
+    pub(crate) archive: ArchiveArgs,
+}
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  lfs-image inspect out.img
+  lfs-image inspect --usage 2 out.img
+  lfs-image inspect --plan --table mbr rootfs.tar.zst
+  lfs-image inspect --json out.img | jq -r .root";
+
+/// What an image is to be like.
+#[derive(Args, Debug)]
 pub(crate) struct ImageArgs {
-    /// One more archive over those before it; may be given several times.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) overlay: Vec<PathBuf>,
-    /// Take `.wh.NAME` and `.wh..wh..opq` in overlays as deletions, as container layers have them.
-    #[arg(long)]
-    pub(crate) whiteouts: bool,
-    /// The partition table.
-    #[arg(long, value_enum, default_value_t = Table::Gpt)]
+    /// The kind of partition table
+    #[arg(long, value_enum, default_value_t = Table::Gpt, help_heading = "Disk")]
     pub(crate) table: Table,
-    /// The exact size of the image: 8G and 8GiB are 2^30 bytes each, 8GB is 10^9. Default: what the content needs, rounded
-    /// up to whole GiB.
-    #[arg(long, value_parser = size::parse)]
+
+    /// The exact size of the disk; without it, what the content needs, rounded up to whole GiB
+    #[arg(long, value_parser = values::disk_size, allow_negative_numbers = true, help_heading = "Disk")]
     pub(crate) size: Option<u64>,
-    /// Space to leave free in the root filesystem: 512M, or 20% of it.
-    #[arg(long, default_value = "20%", value_parser = size::parse_free)]
-    pub(crate) free: FreeSize,
-    /// The label of the root filesystem, up to 16 bytes.
-    #[arg(long, default_value = "")]
-    pub(crate) label: String,
-    /// The UUID of the root filesystem. Default: derived from the content, so that the same input gives the same image.
-    #[arg(long)]
-    pub(crate) uuid: Option<String>,
-    /// Percent of the blocks that only root may use.
-    #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = size::parse_percent)]
-    pub(crate) reserved: u16,
-    /// How many inodes the root filesystem has at least.
-    #[arg(long, value_name = "N", conflicts_with = "inode_ratio")]
-    pub(crate) inodes: Option<u64>,
-    /// One inode for so many bytes.
-    #[arg(long, value_name = "BYTES", value_parser = size::parse)]
-    pub(crate) inode_ratio: Option<u64>,
-    /// The size of the journal, `auto` or `none`.
-    #[arg(long, default_value = "auto", value_parser = size::parse_journal)]
-    pub(crate) journal: JournalSize,
-    /// Store extended attributes that are too large for a block in inodes of their own. GRUB can't read such a filesystem.
-    #[arg(long)]
-    pub(crate) ea_inode: bool,
-    /// How the disk starts.
-    #[arg(long, value_enum, default_value_t = BootMethod::Auto)]
-    pub(crate) boot: BootMethod,
-    /// The kernel to start, as its path in the tarball. Default: the newest /boot/vmlinuz*.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) kernel: Option<String>,
-    /// The kernel's whole command line. Default: `root=PARTUUID=… rootwait ro` and the consoles.
-    #[arg(long, value_name = "LINE")]
-    pub(crate) cmdline: Option<String>,
-    /// More for the kernel's command line; may be given several times.
-    #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true)]
-    pub(crate) append: Vec<String>,
-    /// What becomes of a grub.cfg in the tarball; one that is replaced is kept beside the new one.
-    #[arg(long, value_enum, default_value_t = GrubCfg::Auto)]
-    pub(crate) grub_cfg: GrubCfg,
-    /// Make an EFI system partition of this size, even if nothing needs one.
-    #[arg(long, value_parser = size::parse, value_name = "SIZE")]
+
+    /// Space to leave free in the root filesystem, as a size or a percentage of it [default: 20%]
+    #[arg(long, value_name = "SIZE|PERCENT%", value_parser = values::free, conflicts_with = "size",
+          help_heading = "Disk")]
+    pub(crate) free: Option<Free>,
+
+    /// Make an EFI system partition of at least this size, even if nothing needs one
+    #[arg(long, value_name = "SIZE", value_parser = values::nonzero_size, help_heading = "Disk")]
     pub(crate) esp: Option<u64>,
-    /// When the filesystem was made, in seconds since 1970. Default: the environment's SOURCE_DATE_EPOCH, else the newest
-    /// modification in the tarball.
-    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
-    pub(crate) time: Option<i64>,
-    /// The most bytes of content to unpack from compressed archives.
-    #[arg(long, value_parser = size::parse, value_name = "SIZE")]
+
+    /// How the disk starts
+    #[arg(long, value_enum, default_value_t = BootMethod::Auto, help_heading = "Boot")]
+    pub(crate) boot: BootMethod,
+
+    /// The kernel that starts, as its path in the archive; without it, the newest /boot/vmlinuz*
+    #[arg(long, value_name = "PATH", help_heading = "Boot")]
+    pub(crate) kernel: Option<String>,
+
+    /// The kernel's whole command line; without it, `root=PARTUUID=... rootwait ro` and the consoles
+    #[arg(long, value_name = "LINE", help_heading = "Boot")]
+    pub(crate) cmdline: Option<String>,
+
+    /// More for the kernel's command line; may be given more than once
+    #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true, help_heading = "Boot")]
+    pub(crate) append: Vec<String>,
+
+    /// What becomes of a grub.cfg in the archive; one that is replaced is kept beside the new one
+    #[arg(long, value_enum, default_value_t = GrubCfg::Auto, help_heading = "Boot")]
+    pub(crate) grub_cfg: GrubCfg,
+
+    /// The label of the root filesystem, at most 16 bytes
+    #[arg(long, value_parser = values::label, help_heading = "Filesystem")]
+    pub(crate) label: Option<String>,
+
+    /// The UUID of the root filesystem; without it, one derived from the content
+    #[arg(long, value_parser = values::uuid, help_heading = "Filesystem")]
+    pub(crate) uuid: Option<Uuid>,
+
+    /// Space that only root may use, in percent [default: 5]
+    #[arg(long, value_name = "PERCENT", value_parser = values::reserved, help_heading = "Filesystem")]
+    pub(crate) reserved: Option<u16>,
+
+    /// How many inodes there are at least; without it, one for each 16 KiB
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..),
+          conflicts_with = "inode_ratio", help_heading = "Filesystem")]
+    pub(crate) inodes: Option<u64>,
+
+    /// How many bytes there are for each inode
+    #[arg(long, value_name = "BYTES", value_parser = values::nonzero_size, help_heading = "Filesystem")]
+    pub(crate) inode_ratio: Option<u64>,
+
+    /// The size of the journal: `auto` as mke2fs makes it, `none`, or at least 4M
+    #[arg(long, value_name = "SIZE|auto|none", value_parser = values::journal, default_value = "auto",
+          help_heading = "Filesystem")]
+    pub(crate) journal: Journal,
+
+    /// Let values of extended attributes be larger than a block; GRUB can't read such a filesystem
+    #[arg(long, help_heading = "Filesystem")]
+    pub(crate) ea_inode: bool,
+
+    /// When the filesystem was made, in seconds since 1970; without it, the newest time in the archive
+    #[arg(long, value_name = "SECONDS", value_parser = values::time, env = "SOURCE_DATE_EPOCH",
+          allow_hyphen_values = true, hide_env_values = true, help_heading = "Filesystem")]
+    pub(crate) time: Option<Timestamp>,
+}
+
+/// How archives are read.
+#[derive(Args, Debug)]
+pub(crate) struct ArchiveArgs {
+    /// An archive to put over those before it; may be given more than once
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Archives")]
+    pub(crate) overlay: Vec<PathBuf>,
+
+    /// In overlays, `.wh.NAME` removes NAME and `.wh..wh..opq` empties its directory, as in OCI images
+    #[arg(long, help_heading = "Archives")]
+    pub(crate) whiteouts: bool,
+
+    /// A directory in an archive leaves a symbolic link to a directory in place, as tar's option of this name does
+    #[arg(long, help_heading = "Archives")]
+    pub(crate) keep_directory_symlink: bool,
+
+    /// Refuse compressed or piped archives whose content is larger than this
+    #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Archives")]
     pub(crate) max_size: Option<u64>,
-    /// Where content of compressed or piped archives waits. Default: beside the image.
-    #[arg(long, value_name = "DIR")]
+
+    /// Where compressed or piped archives are unpacked to, in one temporary file [default: the directory of OUT,
+    /// or TMPDIR]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Archives")]
     pub(crate) spool_dir: Option<PathBuf>,
 }
 
-/// How the disk starts.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum BootMethod {
-    /// The best that the tarball allows, for BIOS and UEFI.
-    Auto,
-    /// GRUB from the files in the tarball.
-    Grub,
-    /// A unified kernel image on the tarball's systemd stub: UEFI only.
-    Uki,
-    /// Loaders of our own, which need nothing but the kernel.
-    Stub,
-    /// Nothing on the disk starts it.
+pub(crate) enum Table {
+    /// A GUID partition table, with room for boot code
+    Gpt,
+    /// The classic table in the first sector
+    Mbr,
+    /// A bare filesystem
     None,
 }
 
-/// What becomes of a grub.cfg.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum BootMethod {
+    /// The best that the archive allows, for BIOS and UEFI
+    Auto,
+    /// GRUB from its files in the archive
+    Grub,
+    /// A unified kernel image on the archive's systemd stub: UEFI only
+    Uki,
+    /// Loaders of our own, which need nothing but the kernel
+    Stub,
+    /// Nothing: whoever runs the disk gives it a kernel
+    None,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum GrubCfg {
-    /// It stays if it can work on this disk.
+    /// It stays if it can work on this disk
     Auto,
-    /// It stays.
+    /// It stays
     Keep,
-    /// It is replaced.
+    /// It is replaced
     Replace,
 }
 
-/// A kind of partition table.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Table {
-    /// A GUID partition table.
-    Gpt,
-    /// The classic table in sector 0.
-    Mbr,
-    /// None: the image is the filesystem.
-    None,
+/// Print the completions of a shell.
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Examples:
+  lfs-image completions bash > ~/.local/share/bash-completion/completions/lfs-image
+  lfs-image completions zsh > ~/.zfunc/_lfs-image
+  lfs-image completions fish > ~/.config/fish/completions/lfs-image.fish")]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: Shell,
 }
 
-/// Show what is in an image, or what would come of a tarball.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  lfs-image inspect out.img --usage 2
-  lfs-image inspect rootfs.tar.zst --plan")]
-pub(crate) struct InspectArgs {
-    /// A raw disk image, a bare ext4 filesystem, or a tarball.
-    pub(crate) file: PathBuf,
-    /// Print the plan of a tarball's image: every stretch of the disk.
-    #[arg(long)]
-    pub(crate) plan: bool,
-    /// Sum up directories down to this depth.
-    #[arg(long, value_name = "DEPTH", default_value_t = 1)]
-    pub(crate) usage: usize,
-    #[command(flatten)]
-    pub(crate) image: ImageArgs,
+/// Write the manual pages to a directory, or the first one to stdout.
+#[derive(Args, Debug)]
+#[command(hide = true)]
+pub(crate) struct Man {
+    /// An existing directory
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) directory: Option<PathBuf>,
 }
 
-/// Print shell completions.
-#[derive(Debug, Args)]
-#[command(after_help = "Example:
-  lfs-image completions bash > ~/.local/share/bash-completion/completions/lfs-image")]
-pub(crate) struct CompletionsArgs {
-    /// The shell.
-    pub(crate) shell: clap_complete::Shell,
+impl Cli {
+    /// Refuses what the types allow and can't be done: exits with code 2, as the parser does.
+    pub(crate) fn check(&self) {
+        let refused = match &self.command {
+            Command::Raw(raw) => ("raw", raw.fault(self.global.json)),
+            Command::Inspect(inspect) => ("inspect", inspect.fault()),
+            Command::Completions(_) | Command::Man(_) => return,
+        };
+        if let (name, Some(fault)) = refused {
+            let mut command = Self::command();
+            command.build();
+            let command = command.find_subcommand_mut(name).map_or_else(Self::command, |found| found.clone());
+            command.clone().error(clap::error::ErrorKind::ArgumentConflict, fault).exit();
+        }
+    }
 }

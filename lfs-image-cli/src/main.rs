@@ -2,29 +2,32 @@
 
 mod cli;
 mod commands;
-mod progress;
+mod failure;
+mod interrupt;
+mod log;
+mod meter;
 mod report;
 mod size;
+mod source;
+mod spec;
 mod ui;
+mod usage;
+mod values;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use cli::{Cli, Command};
-use ui::Ui;
-
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let ui = Ui::new(&cli);
-    progress::catch_interrupts();
-    let result = match cli.command {
-        Command::Raw(args) => commands::raw::run(&args, &ui),
-        Command::Inspect(args) => commands::inspect::run(&args, &ui),
-        Command::Completions(args) => commands::completions::run(&args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report::failure(&ui, &error),
+    let cli = cli::Cli::parse();
+    cli.check();
+    let ui = ui::Ui::new(cli.global);
+    log::start(cli.global.verbose, ui);
+    match commands::run(cli.command, ui) {
+        Err(failure) if !failure.is_stdout_closed() => {
+            ui.failure(&failure);
+            failure.exit_code().into()
+        }
+        _ => ExitCode::SUCCESS,
     }
 }

@@ -1,85 +1,97 @@
-//! Sizes as people write them: `8G` and `8GiB` are 2^30 bytes each, `8GB` is 10^9.
+//! Sizes as people write and read them.
+//!
+//! `8G` and `8GiB` are 8 × 2^30 bytes, `8GB` is 8 × 10^9, a plain number is bytes. Case doesn't matter.
 
-use lfs_image::{Free, Journal};
+use std::fmt;
 
-/// `512M` or `20%`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FreeSize(pub(crate) Free);
-
-/// `auto`, `none` or a size.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct JournalSize(pub(crate) Journal);
-
-/// Bytes.
+/// The bytes that `text` means.
 pub(crate) fn parse(text: &str) -> Result<u64, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: u64 =
-        number.parse().map_err(|_| format!("`{text}` doesn't begin with a whole number of bytes"))?;
-    let unit = unit.trim().to_ascii_lowercase();
-    let power = |base: u64, letter: &str| {
-        let exponent = "kmgtpe".find(letter)?;
-        base.checked_pow(u32::try_from(exponent).ok()? + 1)
+    let number_len = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(number_len);
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let factor = factor(&unit).ok_or_else(|| {
+        format!("`{text}` is not a size: it takes a number and a unit, such as 512M, 8G, 8GiB (2^30) or 8GB (10^9)")
+    })?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() || fraction.contains('.') || (fraction.is_empty() && number.contains('.')) {
+        return Err(format!("`{text}` is not a size: `{number}` is not a number"));
+    }
+    if fraction.len() > 9 || (!fraction.is_empty() && factor == 1) {
+        return Err(format!("`{text}` is not a size: it has parts of bytes"));
+    }
+    let too_large = || format!("`{text}` is more than 16 EiB");
+    let whole: u64 = whole.parse().map_err(|_| too_large())?;
+    // At most nine digits of fraction and 60 bits of factor.
+    let part = fraction.parse().unwrap_or(0u128) * u128::from(factor) / 10u128.pow(width(fraction));
+    let bytes = u128::from(whole) * u128::from(factor) + part;
+    u64::try_from(bytes).map_err(|_| too_large())
+}
+
+fn width(fraction: &str) -> u32 {
+    u32::try_from(fraction.len()).unwrap_or(u32::MAX)
+}
+
+fn factor(unit: &str) -> Option<u64> {
+    if matches!(unit, "" | "b") {
+        return Some(1);
+    }
+    let (prefix, rest) = unit.split_at_checked(1)?;
+    let power = "kmgtpe".find(prefix)?;
+    let base: u64 = match rest {
+        "" | "i" | "ib" => 1024,
+        "b" => 1000,
+        _ => return None,
     };
-    let factor = match unit.as_str() {
-        "" | "b" => Some(1),
-        _ if unit.len() == 1 => power(1024, &unit),
-        _ if unit.len() == 3 && unit.ends_with("ib") => power(1024, &unit[..1]),
-        _ if unit.len() == 2 && unit.ends_with('b') => power(1000, &unit[..1]),
-        _ => None,
-    };
-    let factor = factor
-        .ok_or_else(|| format!("`{unit}` is no unit: use K, M, G, T (powers of 1024) or KB, MB, GB, TB"))?;
-    number.checked_mul(factor).ok_or_else(|| format!("`{text}` is more than 16 EiB"))
+    base.checked_pow(u32::try_from(power).ok()? + 1)
 }
 
-/// Free space: a size or a percentage.
-pub(crate) fn parse_free(text: &str) -> Result<FreeSize, String> {
-    match text.strip_suffix('%') {
-        Some(percent) => match percent.parse() {
-            Ok(percent @ 0..=90) => Ok(FreeSize(Free::Percent(percent))),
-            _ => Err(format!("`{text}` is not between 0% and 90%")),
-        },
-        None => parse(text).map(|bytes| FreeSize(Free::Bytes(bytes))),
+/// Bytes for people: `512 B`, `1.9 GiB`, `64 MiB`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Human(pub(crate) u64);
+
+impl fmt::Display for Human {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        let bytes = self.0;
+        if bytes < 1024 {
+            return f.pad(&format!("{bytes} B"));
+        }
+        // The largest unit of which there is at least one after rounding to tenths.
+        let mut unit = 0;
+        while unit + 1 < UNITS.len() && tenths(bytes, unit) >= 10_240 {
+            unit += 1;
+        }
+        let tenths = tenths(bytes, unit);
+        let text = if tenths >= 1000 || (tenths >= 100 && tenths.is_multiple_of(10)) {
+            format!("{} {}", (tenths + 5) / 10, UNITS[unit])
+        } else {
+            format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+        };
+        f.pad(&text)
     }
 }
 
-/// A percentage with up to two decimals, in hundredths.
-pub(crate) fn parse_percent(text: &str) -> Result<u16, String> {
-    let bad = || format!("`{text}` is not a percentage between 0 and 50, with up to two decimals");
-    let (whole, part) =
-        text.strip_suffix('%').unwrap_or(text).split_once('.').unwrap_or((text.trim_end_matches('%'), ""));
-    if whole.is_empty() || part.len() > 2 || !whole.bytes().chain(part.bytes()).all(|c| c.is_ascii_digit()) {
-        return Err(bad());
-    }
-    let hundredths: u16 = format!("{whole}{part:0<2}").parse().map_err(|_| bad())?;
-    if hundredths > 5000 { Err(bad()) } else { Ok(hundredths) }
+fn tenths(bytes: u64, unit: usize) -> u128 {
+    let size = 1u128 << (10 * (unit + 1));
+    (u128::from(bytes) * 10 + size / 2) / size
 }
 
-/// A journal.
-pub(crate) fn parse_journal(text: &str) -> Result<JournalSize, String> {
-    Ok(JournalSize(match text {
-        "auto" => Journal::Auto,
-        "none" => Journal::None,
-        _ => Journal::Blocks(parse(text)?.div_ceil(4096)),
-    }))
-}
+/// A count with separators: `41,233`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count(pub(crate) u64);
 
-/// Bytes for a person.
-pub(crate) fn show(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+        for (i, digit) in digits.chars().enumerate() {
+            if i > 0 && (digits.len() - i).is_multiple_of(3) {
+                text.push(',');
+            }
+            text.push(digit);
+        }
+        f.pad(&text)
     }
-    let mut value = bytes;
-    let mut unit = 0;
-    let mut rest = 0;
-    while value >= 1024 {
-        rest = value % 1024;
-        value /= 1024;
-        unit += 1;
-    }
-    format!("{value}.{} {}", rest * 10 / 1024, UNITS[unit - 1])
 }
 
 #[cfg(test)]
@@ -87,38 +99,89 @@ mod tests {
     use super::*;
 
     #[test]
-    fn units() {
+    fn sizes_are_read() {
         for (text, bytes) in [
             ("0", 0),
             ("512", 512),
+            ("512b", 512),
             ("8G", 8 << 30),
             ("8g", 8 << 30),
             ("8GiB", 8 << 30),
+            ("8gib", 8 << 30),
+            ("8Gi", 8 << 30),
             ("8GB", 8_000_000_000),
-            ("3 M", 3 << 20),
-            ("1k", 1024),
+            ("8 GB", 8_000_000_000),
+            ("1.5G", 3 << 29),
+            ("0.1k", 102),
+            ("64M", 64 << 20),
+            ("2T", 2 << 40),
+            ("15E", 15 << 60),
+            ("18446744073709551615", u64::MAX),
+            ("15.999999999E", 18_446_744_072_556_630_111),
         ] {
             assert_eq!(parse(text), Ok(bytes), "{text}");
         }
-        for bad in ["", "G", "-1", "1.5G", "8X", "8GiBB", "99999999999999999999", "17E", "8 GiBs"] {
-            assert!(parse(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]
-    fn percentages() {
-        assert_eq!(
-            (parse_percent("5"), parse_percent("0.5"), parse_percent("12.34%")),
-            (Ok(500), Ok(50), Ok(1234))
-        );
-        for bad in ["", "51", "1.234", "-1", "x", "."] {
-            assert!(parse_percent(bad).is_err(), "{bad}");
+    fn what_is_no_size_is_refused() {
+        for text in [
+            "",
+            " ",
+            "G",
+            "-1",
+            "+1",
+            "1.",
+            ".5G",
+            "1..5G",
+            "1.2.3G",
+            "8X",
+            "8GiBs",
+            "8Gbit",
+            "8bb",
+            "8 G B",
+            "0x10",
+            "1e3",
+            "1.5",
+            "1_000",
+            "8G ",
+            " 8G",
+            "٣G",
+            "8Ğ",
+            "16E",
+            "18446744073709551616",
+            "99999999999999999999999G",
+            "1.0000000001G",
+            "inf",
+            "NaN",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
         }
-        assert!(parse_free("91%").is_err() && parse_free("x%").is_err());
+        assert!(parse("16E").unwrap_err().contains("more than 16 EiB"));
     }
 
     #[test]
-    fn sizes_for_people() {
-        assert_eq!([show(0), show(1023), show(1536), show(5 << 30)], ["0 B", "1023 B", "1.5 KiB", "5.0 GiB"]);
+    fn sizes_are_shown() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_048_575, "1.0 MiB"),
+            (64 << 20, "64 MiB"),
+            (1021 << 20, "1021 MiB"),
+            ((1 << 30) - 1, "1.0 GiB"),
+            (4 << 30, "4.0 GiB"),
+            (2_040_109_466, "1.9 GiB"),
+            (99 << 29, "49.5 GiB"),
+            (u64::MAX, "16 EiB"),
+        ] {
+            assert_eq!(Human(bytes).to_string(), text);
+        }
+        assert_eq!(format!("{:>9}|{:<9}|", Human(64 << 20), Human(5)), "   64 MiB|5 B      |");
+        for (n, text) in
+            [(0, "0"), (999, "999"), (1000, "1,000"), (41_233, "41,233"), (1_234_567, "1,234,567")]
+        {
+            assert_eq!(Count(n).to_string(), text);
+        }
     }
 }

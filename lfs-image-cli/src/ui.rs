@@ -1,43 +1,111 @@
-//! The only way out: results to standard output, everything else to standard error.
+//! All that a person or a script sees goes through here: results to stdout, everything else to stderr.
 
+use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
 
-use crate::cli::Cli;
+use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lfs_image::{Error, Result};
+use serde::Serialize;
 
-/// How much is said.
-#[derive(Debug)]
+use crate::cli::Global;
+use crate::failure::{Failure, STDOUT, chain};
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
+const BOLD: Style = Style::new().bold();
+
+/// Where words go.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Ui {
-    pub(crate) quiet: bool,
+    /// Whether to say what is done.
+    talks: bool,
+    /// Whether to draw.
+    draws: bool,
+    /// Whether results are JSON.
     pub(crate) json: bool,
 }
 
 impl Ui {
-    pub(crate) fn new(cli: &Cli) -> Self {
-        Self { quiet: cli.quiet, json: cli.json }
+    pub(crate) fn new(global: Global) -> Self {
+        let json = global.json;
+        let talks = !global.quiet && !json;
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        // A log and a bar would be in each other's way.
+        let draws = talks && global.verbose == 0 && !dumb && std::io::stderr().is_terminal();
+        Self { talks, draws, json }
     }
 
-    /// A line of the result.
-    pub(crate) fn result(&self, line: impl std::fmt::Display) -> anyhow::Result<()> {
-        let mut out = anstream::stdout().lock();
-        writeln!(out, "{line}")
-            .and_then(|()| out.flush())
-            .map_err(|e| anyhow::Error::new(e).context("write to standard output"))
-    }
-
-    /// A line about what is going on.
-    pub(crate) fn note(&self, line: impl std::fmt::Display) {
-        if !self.quiet {
-            self.error(line);
+    /// What was done: a word for the step, and what came of it.
+    pub(crate) fn step(self, word: &str, outcome: fmt::Arguments<'_>) {
+        if self.talks {
+            say(format_args!("  {BOLD}{word:<6}{BOLD:#} {outcome}"));
         }
     }
 
-    /// A line that is never left out. Where standard error is closed there is nobody to tell.
-    pub(crate) fn error(&self, line: impl std::fmt::Display) {
-        let _ = writeln!(anstream::stderr().lock(), "{line}");
+    /// Something a person should know of; JSON has a place of its own for it.
+    pub(crate) fn warn(self, what: impl fmt::Display) {
+        if self.talks {
+            say(format_args!("{WARNING}warning:{WARNING:#} {what}"));
+        }
     }
 
-    /// Whether a progress bar makes sense.
-    pub(crate) fn shows_progress(&self) -> bool {
-        !self.quiet && !self.json && std::io::stderr().is_terminal()
+    /// Why it failed.
+    pub(crate) fn failure(self, failure: &Failure) {
+        for (n, message) in chain(&failure.error).iter().enumerate() {
+            match n {
+                0 => say(format_args!("{ERROR}error:{ERROR:#} {message}")),
+                _ => say(format_args!("{BOLD}caused by:{BOLD:#} {message}")),
+            }
+        }
+        if let Some(hint) = &failure.hint {
+            say(format_args!("{HINT}hint:{HINT:#} {hint}"));
+        }
     }
+
+    /// A result.
+    pub(crate) fn result(self, text: impl fmt::Display) -> Result<()> {
+        self.bytes(text.to_string().as_bytes())
+    }
+
+    /// A result as JSON.
+    pub(crate) fn json(self, value: &impl Serialize) -> Result<()> {
+        let mut text = serde_json::to_string_pretty(value)
+            .map_err(|e| Error::io("make JSON", std::io::Error::other(e)))?;
+        text.push('\n');
+        self.bytes(text.as_bytes())
+    }
+
+    /// A result that is what it is.
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Result<()> {
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|e| Error::io(STDOUT, e))
+    }
+
+    /// A bar for so many bytes, or for however many there are.
+    pub(crate) fn bar(self, word: &'static str, total: Option<u64>) -> ProgressBar {
+        if !self.draws {
+            return ProgressBar::hidden();
+        }
+        let template = match total {
+            Some(_) => {
+                "  {prefix:<6} [{bar:24}] {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta}"
+            }
+            None => "  {prefix:<6} {spinner} {binary_bytes}  {binary_bytes_per_sec}  {elapsed}",
+        };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10))
+            .with_style(style.progress_chars("=> "))
+            .with_prefix(word);
+        // Time goes on where bytes don't.
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+}
+
+/// A line on stderr. There is nobody to tell if that fails.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
 }

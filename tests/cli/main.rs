@@ -4,8 +4,12 @@
 
 mod bad;
 mod boot;
+mod help;
 mod image;
 mod inspect;
+mod options;
+mod output;
+mod signals;
 mod wear;
 
 #[path = "../support/mod.rs"]

@@ -2,12 +2,12 @@
 
 use clap::CommandFactory as _;
 
-use crate::cli::{Cli, CompletionsArgs};
+use crate::cli::{Cli, Completions};
+use crate::failure::Failure;
+use crate::ui::Ui;
 
-pub(crate) fn run(args: &CompletionsArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Completions, ui: Ui) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "lfs-image", &mut script);
-    use std::io::Write as _;
-    std::io::stdout().write_all(&script)?;
-    Ok(())
+    Ok(ui.bytes(&script)?)
 }

@@ -1,262 +1,118 @@
-//! `lfs-image inspect`: what is in an image, or what would come of a tarball.
+//! `lfs-image inspect`: what is on an image, what would become of an archive.
 
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use anyhow::Context as _;
-use ext4_view::{Ext4, Ext4Read, PathBuf as Ext4Path};
-use lfs_image::{DiskTable, Kind, NodeId, Tree};
-use serde_json::json;
+use lfs_image::{Boot, Disk, Error, Image, Result, Store, Tree};
 
-use super::{input, raw};
-use crate::cli::InspectArgs;
-use crate::progress::Bar;
-use crate::size::show;
+use crate::cli::{BootMethod, Inspect};
+use crate::failure::{Failure, Step, chain};
+use crate::interrupt::Interrupt;
+use crate::report::{Input, Report};
+use crate::source::Source;
+use crate::spec::is_pipe;
 use crate::ui::Ui;
+use crate::usage;
 
-pub(crate) fn run(args: &InspectArgs, ui: &Ui) -> anyhow::Result<()> {
-    let mut file = File::open(&args.file).with_context(|| format!("open {}", args.file.display()))?;
-    let mut head = Vec::new();
-    file.by_ref()
-        .take(4096)
-        .read_to_end(&mut head)
-        .with_context(|| format!("read {}", args.file.display()))?;
-    let is = |at: usize, magic: &[u8]| head.get(at..at + magic.len()) == Some(magic);
-    let filesystem = is(1024 + 0x38, &[0x53, 0xef]);
-    // A tar archive has its own signature where a disk may have 0x55aa by chance.
-    let tar = is(257, b"ustar");
-    if !tar && (filesystem || is(510, &[0x55, 0xaa])) { image(args, &file, ui) } else { tarball(args, ui) }
+pub(crate) fn run(args: &Inspect, ui: Ui) -> Result<(), Failure> {
+    let report = match found(&args.file)? {
+        Some((file, disk)) => of_disk(args, &file, &disk),
+        None => of_archive(args, ui)?,
+    };
+    report.warn(ui);
+    Ok(report.show(ui)?)
 }
 
-fn tarball(args: &InspectArgs, ui: &Ui) -> anyhow::Result<()> {
-    let mut bar = Bar::new(ui);
-    let planned = input::plan(&args.file, &args.image, std::env::temp_dir(), &mut bar)?;
-    bar.clear();
-    let image = &planned.image;
-    let usage = tree_usage(image.tree(), args.usage);
-    if ui.json {
-        let mut object = raw::describe(image);
-        if args.plan {
-            object["regions"] = image
-                .regions()
-                .iter()
-                .map(|r| json!({"offset": r.offset, "len": r.len, "what": r.what}))
-                .collect();
-        }
-        object["usage"] = usage.iter().map(|(path, bytes)| json!({"path": path, "bytes": bytes})).collect();
-        return ui.result(object);
-    }
-    if args.plan {
-        ui.result(image.to_string().trim_end())?;
-    } else {
-        let filesystem = image.filesystem();
-        ui.result(format_args!("disk       {}", show(image.len())))?;
-        for partition in image.partitions() {
-            ui.result(format_args!(
-                "{:>4}       {:<9} {:>10} at {:>9}  {}",
-                partition.number,
-                partition.role.name(),
-                show(partition.len),
-                show(partition.offset),
-                partition.partuuid
-            ))?;
-        }
-        ui.result(format_args!("features   {}", filesystem.features.join(" ")))?;
-    }
-    print_usage(&usage, ui)
-}
-
-fn image(args: &InspectArgs, file: &File, ui: &Ui) -> anyhow::Result<()> {
-    let len = file.metadata().context("look at the image")?.len();
-    let table = DiskTable::read(file, len)?;
-    let mut object = json!({ "version": 1, "size": len });
-    let mut roots = Vec::new();
-    match &table {
-        Some(table) => {
-            if !ui.json {
-                ui.result(format_args!("disk       {} {} {}", show(len), table.kind, table.id))?;
-                for problem in &table.problems {
-                    ui.note(format_args!("warning: {problem}"));
-                }
-            }
-            object["table"] = json!(table.kind);
-            object["disk_id"] = json!(table.id);
-            object["problems"] = json!(table.problems);
-            object["partitions"] = table
-                .partitions
-                .iter()
-                .map(|p| json!({"number": p.number, "offset": p.offset, "len": p.len, "partuuid": p.partuuid, "type": p.kind, "name": p.name}))
-                .collect();
-            for p in &table.partitions {
-                if !ui.json {
-                    ui.result(format_args!(
-                        "{:>4}       {:<9} {:>10} at {:>9}  {} {}",
-                        p.number,
-                        p.name,
-                        show(p.len),
-                        show(p.offset),
-                        p.partuuid,
-                        p.kind
-                    ))?;
-                }
-                roots.push(p.offset);
-            }
-        }
-        None => roots.push(0),
-    }
-    for offset in roots {
-        let Some(superblock) = superblock(file, offset)? else { continue };
-        if !ui.json {
-            ui.result(format_args!("ext4 at {}: {superblock}", show(offset)))?;
-        }
-        let reader = Part { file: file.try_clone().context("open the image again")?, offset };
-        let filesystem =
-            Ext4::load(Box::new(reader)).with_context(|| format!("the filesystem at byte {offset}"))?;
-        let usage = image_usage(&filesystem, args.usage, ui)?;
-        object["filesystem"] = json!({ "offset": offset, "uuid": superblock.uuid, "label": superblock.label,
-            "blocks": superblock.blocks, "free_blocks": superblock.free_blocks,
-            "inodes": superblock.inodes, "free_inodes": superblock.free_inodes });
-        object["usage"] = usage.iter().map(|(path, bytes)| json!({"path": path, "bytes": bytes})).collect();
-        if !ui.json {
-            print_usage(&usage, ui)?;
-        }
-    }
-    if ui.json { ui.result(object) } else { Ok(()) }
-}
-
-/// The few fields of an ext4 superblock that say how full it is.
-struct Superblock {
-    uuid: String,
-    label: String,
-    blocks: u64,
-    free_blocks: u64,
-    inodes: u64,
-    free_inodes: u64,
-}
-
-fn superblock(file: &File, offset: u64) -> anyhow::Result<Option<Superblock>> {
-    let mut bytes = [0; 1024];
-    if file.read_exact_at(&mut bytes, offset + 1024).is_err() || bytes[0x38..0x3a] != [0x53, 0xef] {
+/// The disk in a file, unless there is something else in it.
+fn found(path: &Path) -> Result<Option<(File, Disk)>> {
+    // A pipe can't be looked at twice.
+    if is_pipe(path) || path.metadata().is_ok_and(|meta| !is_seekable(&meta)) {
         return Ok(None);
     }
-    let le =
-        |at: usize| u64::from(u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
-    let wide = |lo, hi| le(lo) | le(hi) << 32;
-    let mut uuid = [0; 16];
-    uuid.copy_from_slice(&bytes[0x68..0x78]);
-    let label = bytes[0x78..0x88].split(|byte| *byte == 0).next().unwrap_or_default();
-    Ok(Some(Superblock {
-        uuid: lfs_image::Uuid::from_bytes(uuid).to_string(),
-        label: String::from_utf8_lossy(label).into_owned(),
-        blocks: wide(0x4, 0x150),
-        free_blocks: wide(0xc, 0x158),
-        inodes: le(0),
-        free_inodes: le(0x10),
-    }))
-}
-
-impl std::fmt::Display for Superblock {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "uuid {}", self.uuid)?;
-        if !self.label.is_empty() {
-            write!(f, ", label {}", self.label)?;
-        }
-        let (blocks, inodes) = ((self.free_blocks, self.blocks), (self.free_inodes, self.inodes));
-        write!(f, ", {} of {} blocks and {} of {} inodes free", blocks.0, blocks.1, inodes.0, inodes.1)
+    let failed = |e| Error::io(format!("read {}", path.display()), e);
+    let mut file = File::open(path).map_err(|e| Error::io(format!("open {}", path.display()), e))?;
+    let mut head = Vec::new();
+    file.by_ref().take(HEAD).read_to_end(&mut head).map_err(failed)?;
+    if COMPRESSED.iter().any(|magic| head.starts_with(magic)) || head.get(257..262) == Some(b"ustar") {
+        return Ok(None);
     }
+    let len = file.seek(SeekFrom::End(0)).map_err(failed)?;
+    let read_at = |offset: u64, buf: &mut [u8]| {
+        let at = |e| Error::io(format!("read {} at byte {offset}", path.display()), e);
+        file.read_exact_at(buf, offset).map_err(at)
+    };
+    let disk =
+        Disk::read(len, &read_at).map_err(|error| error.context(format!("can't read {}", path.display())))?;
+    Ok(disk.map(|disk| (file, disk)))
 }
 
-/// A part of a file.
-struct Part {
-    file: File,
-    offset: u64,
+/// What begins so is no disk, whatever else may look like it by chance: gzip, zstd, xz, bzip2.
+const COMPRESSED: [&[u8]; 4] = [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"BZh"];
+const HEAD: u64 = 512;
+
+fn is_seekable(meta: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    meta.is_file() || meta.file_type().is_block_device()
 }
 
-impl Ext4Read for Part {
-    fn read(
-        &mut self,
-        start: u64,
-        dst: &mut [u8],
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
-        let at = self.offset.checked_add(start).ok_or("an offset beyond all files")?;
-        Ok(self.file.read_exact_at(dst, at)?)
+fn of_disk(args: &Inspect, file: &File, disk: &Disk) -> Report {
+    let mut report = Report::of_disk(&args.file, disk);
+    if args.plan {
+        report = report.with_partitions_as_regions();
     }
-}
-
-/// Bytes of files below each directory down to a depth.
-type Usage = BTreeMap<String, u64>;
-
-fn tree_usage(tree: &Tree, depth: usize) -> Usage {
-    let mut usage = Usage::new();
-    let mut seen = std::collections::BTreeSet::new();
-    let mut todo = vec![(NodeId::ROOT, vec!["/".to_owned()])];
-    while let Some((id, above)) = todo.pop() {
-        for (name, child) in tree.node(id).as_directory().into_iter().flat_map(lfs_image::Directory::iter) {
-            match &tree.node(child).kind {
-                Kind::Directory(_) => {
-                    todo.push((child, below(&above, &String::from_utf8_lossy(name), depth)));
-                }
-                Kind::File(content) if tree.node(child).names() == 1 || seen.insert(child) => {
-                    add(&mut usage, &above, content.size());
-                }
-                _ => {}
+    if let (Some((offset, inodes)), 1..) = (report.root_filesystem(), args.usage) {
+        match usage::of_ext4(file, offset, inodes, args.usage) {
+            Ok((usage, unreadable)) => {
+                report.usage = Some(usage);
+                report.warnings.extend(unreadable);
             }
+            Err(error) => report.warnings.push(format!("can't show the use of space: {error}")),
         }
     }
-    usage
+    report
 }
 
-fn image_usage(filesystem: &Ext4, depth: usize, ui: &Ui) -> anyhow::Result<Usage> {
-    let mut usage = Usage::new();
-    let mut todo = vec![(Ext4Path::new("/"), vec!["/".to_owned()])];
-    while let Some((path, above)) = todo.pop() {
-        for entry in
-            filesystem.read_dir(&path).with_context(|| format!("read directory {}", path.display()))?
-        {
-            let entry = entry.with_context(|| format!("read directory {}", path.display()))?;
-            let name = entry.file_name();
-            if matches!(name.as_ref(), b"." | b"..") {
-                continue;
-            }
-            let metadata = match entry.metadata() {
-                Ok(metadata) => metadata,
-                // The reader knows no times before 1970, which ext4 and Linux do.
-                Err(error) => {
-                    ui.note(format_args!("warning: {} is not counted: {error}", entry.path().display()));
-                    continue;
-                }
+fn of_archive(args: &Inspect, ui: Ui) -> Result<Report, Failure> {
+    let interrupt = Interrupt::install()?;
+    let source = Source::open(&args.file, &args.archive)?;
+    let archives = source.names.clone();
+    let (tree, store) = source.read(&args.archive.options(None), ui, &interrupt)?;
+    let (entries, bytes) = usage::total(&tree);
+    let usage = (args.usage > 0).then(|| usage::of_tree(&tree, args.usage));
+    let (image, refusal) = plan(args, tree, &store)?;
+    let mut report = Report::of_plan(&image, args.image.table(), Input { archives, entries, bytes });
+    report.warnings.extend(refusal);
+    if args.plan {
+        report = report.with_regions(image.regions());
+    }
+    store.verify_unchanged()?;
+    std::mem::forget(image);
+    report.usage = usage;
+    Ok(report)
+}
+
+/// The image that `raw` would make. Where nothing can start it, there is still something to see: what `--boot none` makes,
+/// and why it is no better.
+fn plan(args: &Inspect, tree: Tree, store: &Store) -> Result<(Image, Option<String>), Failure> {
+    let spec = args.image.spec();
+    let explain = |error| Step::Plan { exact: args.image.size.is_some() }.explain(error);
+    if !matches!(args.image.boot, BootMethod::Auto) {
+        return Ok((Image::plan(tree, store, &spec).map_err(explain)?, None));
+    }
+    match Image::plan(tree.clone(), store, &spec) {
+        Ok(image) => {
+            std::mem::forget(tree);
+            Ok((image, None))
+        }
+        Err(refusal) => {
+            // The first error is the better one if this isn't what helps.
+            let Ok(image) = Image::plan(tree, store, &spec.boot(Boot::None)) else {
+                return Err(explain(refusal));
             };
-            if metadata.is_dir() {
-                todo.push((entry.path(), below(&above, &String::from_utf8_lossy(name.as_ref()), depth)));
-            } else if metadata.file_type().is_regular_file() {
-                add(&mut usage, &above, metadata.len());
-            }
+            let refusal = chain(&refusal).join(": ");
+            Ok((image, Some(format!("`raw` would need --boot none: {refusal}"))))
         }
     }
-    Ok(usage)
-}
-
-fn below(above: &[String], name: &str, depth: usize) -> Vec<String> {
-    let mut paths = above.to_vec();
-    if paths.len() <= depth {
-        let last = paths.last().map_or("", String::as_str).trim_end_matches('/');
-        paths.push(format!("{last}/{name}"));
-    }
-    paths
-}
-
-fn add(usage: &mut Usage, paths: &[String], bytes: u64) {
-    for path in paths {
-        *usage.entry(path.clone()).or_default() += bytes;
-    }
-}
-
-fn print_usage(usage: &Usage, ui: &Ui) -> anyhow::Result<()> {
-    for (path, bytes) in usage {
-        ui.result(format_args!("{:>10}  {}", show(*bytes), Path::new(path).display()))?;
-    }
-    Ok(())
 }

@@ -1,6 +1,19 @@
-//! One file for each command.
+//! What the command does, one file for each of its verbs.
 
-pub(crate) mod completions;
-pub(crate) mod input;
-pub(crate) mod inspect;
-pub(crate) mod raw;
+mod completions;
+mod inspect;
+mod man;
+mod raw;
+
+use crate::cli::Command;
+use crate::failure::Failure;
+use crate::ui::Ui;
+
+pub(crate) fn run(command: Command, ui: Ui) -> Result<(), Failure> {
+    match command {
+        Command::Raw(raw) => raw::run(&raw, ui),
+        Command::Inspect(inspect) => inspect::run(&inspect, ui),
+        Command::Completions(completions) => completions::run(&completions, ui),
+        Command::Man(man) => man::run(&man, ui),
+    }
+}

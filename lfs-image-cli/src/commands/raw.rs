@@ -1,190 +1,126 @@
-//! `lfs-image raw`: a tarball to a raw disk image.
+//! `lfs-image raw`: read, plan, write.
 
+use std::fs::File;
 use std::io::IsTerminal as _;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
-use lfs_image::{DigestSink, FileSink, Image, Sink, StreamSink};
-use serde_json::{Value, json};
+use lfs_image::{DigestSink, Error, ErrorKind, FileSink, Image, Result, Store, StreamSink, Tally};
 
-use super::input::{self, Planned};
-use crate::cli::RawArgs;
-use crate::progress::Bar;
-use crate::size::show;
+use crate::cli::Raw;
+use crate::failure::{Failure, Step};
+use crate::interrupt::Interrupt;
+use crate::meter::{Meter, Out, Watched, Written};
+use crate::report::{Input, Report};
+use crate::size::{Count, Human};
+use crate::source::{Source, name};
+use crate::spec::is_pipe;
 use crate::ui::Ui;
+use crate::usage;
 
-pub(crate) fn run(args: &RawArgs, ui: &Ui) -> anyhow::Result<()> {
-    let to_stdout = args.out == Path::new("-");
-    if to_stdout && !args.dry_run && std::io::stdout().is_terminal() {
-        bail!("the image would go to a terminal: redirect standard output, or name a file");
-    }
-    let mut bar = Bar::new(ui);
-    let beside = if to_stdout { std::env::temp_dir() } else { input::folder(&args.out) };
-    let planned = input::plan(&args.rootfs, &args.image, beside, &mut bar)?;
-    bar.clear();
-    let image = &planned.image;
-    summary(image, ui);
-    boot_summary(image, ui);
-    if args.dry_run {
-        return if ui.json { ui.result(describe(image)) } else { ui.result(image.to_string().trim_end()) };
-    }
-    let digest = if to_stdout {
-        // A lock on standard output would be held for the whole walk anyway.
-        let sink = StreamSink::new(std::io::stdout().lock());
-        write(&planned, sink, args.digest, &mut bar)?
-    } else {
-        let sink = FileSink::create(&args.out)?.sync(args.sync);
-        write(&planned, sink, args.digest, &mut bar)?
+pub(crate) fn run(args: &Raw, ui: Ui) -> Result<(), Failure> {
+    let interrupt = Interrupt::install()?;
+    let source = Source::open(&args.rootfs, &args.archive)?;
+    // What can't be written is found before anything is read.
+    let out = match args.out.as_deref().filter(|_| !args.dry_run) {
+        Some(path) => Some(open(path, args, &source, &interrupt)?),
+        None => None,
     };
-    bar.clear();
-    if !to_stdout {
-        result(args, &planned, digest.as_deref(), ui)?;
-    } else if let Some(digest) = digest {
-        ui.note(format_args!("  sha256 {digest}"));
-    }
-    // The kernel frees a million small pieces faster than we do.
-    std::mem::forget(planned);
-    Ok(())
-}
+    let archives = source.names.clone();
+    let options = args.archive.options(args.out.as_deref());
+    let (tree, store) = source.read(&options, ui, &interrupt)?;
+    let (entries, bytes) = usage::total(&tree);
+    let all = archives.join(" + ");
+    ui.step("read", format_args!("{all:<14}  {} entries, {}", Count(entries), Human(bytes)));
 
-/// Writes the image; the digest in hexadecimal if it was asked for.
-fn write<S: Sink>(planned: &Planned, sink: S, digest: bool, bar: &mut Bar) -> anyhow::Result<Option<String>> {
-    let Planned { image, store } = planned;
-    // Before the image gets its name, nobody may have changed what it was made of.
-    let sink = Checked { sink, store };
-    if digest {
-        let (_, digest) = image.write(store, DigestSink::new(sink), bar)?;
-        Ok(Some(digest.iter().map(|byte| format!("{byte:02x}")).collect()))
-    } else {
-        image.write(store, sink, bar)?;
-        Ok(None)
+    let image = {
+        let _span = tracing::debug_span!("plan").entered();
+        Image::plan(tree, &store, &args.image.spec())
+            .map_err(|error| Step::Plan { exact: args.image.size.is_some() }.explain(error))?
+    };
+    let report = Report::of_plan(&image, args.image.table(), Input { archives, entries, bytes });
+    report.warn(ui);
+    let Some(out) = out else {
+        report.with_regions(image.regions()).show(ui)?;
+        return done(image);
+    };
+    ui.step("plan", format_args!("{}", report.outline()));
+    for (n, line) in report.root_lines().iter().enumerate() {
+        ui.step(if n == 0 { "root" } else { "" }, format_args!("{line}"));
     }
-}
-
-/// A sink that makes sure at the end that the archives are still what they were.
-struct Checked<'a, S> {
-    sink: S,
-    store: &'a lfs_image::Store,
-}
-
-impl<S: Sink> Sink for Checked<'_, S> {
-    type Receipt = S::Receipt;
-
-    fn begin(&mut self, len: u64) -> lfs_image::Result<()> {
-        self.sink.begin(len)
-    }
-    fn data(&mut self, offset: u64, bytes: &[u8]) -> lfs_image::Result<()> {
-        self.sink.data(offset, bytes)
-    }
-    fn zeros(&mut self, offset: u64, len: u64) -> lfs_image::Result<()> {
-        self.sink.zeros(offset, len)
-    }
-    fn unallocated(&mut self, offset: u64, len: u64) -> lfs_image::Result<()> {
-        self.sink.unallocated(offset, len)
-    }
-    fn copy(
-        &mut self,
-        offset: u64,
-        store: &dyn lfs_image::ReadAt,
-        at: lfs_image::Position,
-        len: u64,
-    ) -> lfs_image::Result<()> {
-        self.sink.copy(offset, store, at, len)
-    }
-    fn finish(self) -> lfs_image::Result<S::Receipt> {
-        self.store.verify_unchanged()?;
-        self.sink.finish()
-    }
-}
-
-fn summary(image: &Image, ui: &Ui) {
-    let filesystem = image.filesystem();
-    let block = filesystem.block_size;
-    ui.note(format_args!(
-        "  plan   {} disk, {} used in the root filesystem, {} free",
-        show(image.len()),
-        show((filesystem.blocks - filesystem.free_blocks) * block),
-        show((filesystem.free_blocks.saturating_sub(filesystem.reserved_blocks)) * block)
-    ));
-    for partition in image.partitions() {
-        let ids = [("PARTUUID", Some(&partition.partuuid)), ("UUID", partition.uuid.as_ref())];
-        let ids = ids.iter().filter_map(|(name, id)| Some((name, id.filter(|id| !id.is_empty())?)));
-        let ids: Vec<String> = ids.map(|(name, id)| format!("{name}={id}")).collect();
-        ui.note(format_args!(
-            "  {:>4}   {:<9} {:>10} at {:>9}  {}",
-            partition.number,
-            partition.role.name(),
-            show(partition.len),
-            show(partition.offset),
-            ids.join(" ")
-        ));
-    }
-}
-
-fn boot_summary(image: &Image, ui: &Ui) {
     for note in image.boot_notes() {
-        ui.note(format_args!("  boot   {note}"));
+        ui.step("boot", format_args!("{note}"));
     }
-    for warning in image.boot_warnings() {
-        ui.note(format_args!("warning: {warning}"));
-    }
-}
 
-fn result(args: &RawArgs, planned: &Planned, digest: Option<&str>, ui: &Ui) -> anyhow::Result<()> {
-    let image = &planned.image;
-    if ui.json {
-        let mut object = describe(image);
-        object["image"] = json!(args.out.to_str().context("the image's path is not UTF-8")?);
-        if let Some(digest) = digest {
-            object["sha256"] = json!(digest);
+    let written = write(&image, &store, out, ui, &interrupt).map_err(|error| Step::Write.explain(error))?;
+    interrupt.guard(None);
+    let report = report.written(&written);
+    let Tally { data, zeros, unallocated, .. } = written.tally;
+    let to = args.out.as_deref().map(target).unwrap_or_default();
+    match (&written.path, &report.digest()) {
+        (Some(_), _) => {
+            let holes = Human(zeros + unallocated);
+            ui.step("write", format_args!("{to:<14}  {} data, {holes} holes", Human(data)));
         }
-        return ui.result(object);
+        (None, None) => ui.step("write", format_args!("{to:<14}  {}", Human(image.len()))),
+        (None, Some(digest)) => ui.step("write", format_args!("{to:<14}  {}, {digest}", Human(image.len()))),
     }
-    if let Some(digest) = digest {
-        ui.result(format_args!("sha256:{digest}  {}", args.out.display()))?;
+    if ui.json {
+        ui.json(&report)?;
+    } else if written.path.is_some() {
+        ui.result(report.lines())?;
     }
-    ui.result(format_args!("{} {}", root_argument(image), args.out.display()))
+    done(image)
 }
 
-/// What the kernel's command line says.
-pub(crate) fn root_argument(image: &Image) -> String {
-    let root = image.partitions().iter().find(|partition| partition.role == lfs_image::Role::Root);
-    match root {
-        Some(root) if !root.partuuid.is_empty() => format!("root=PARTUUID={}", root.partuuid),
-        _ => format!("root=UUID={}", image.filesystem().uuid),
-    }
+fn open(path: &Path, args: &Raw, source: &Source, interrupt: &Interrupt) -> Result<Out, Failure> {
+    let out = if is_pipe(path) {
+        let stdout = std::io::stdout();
+        if stdout.is_terminal() {
+            return Err(Failure {
+                error: Error::new(
+                    ErrorKind::Input,
+                    "stdout is a terminal, and an image is nothing to look at",
+                ),
+                hint: Some("give a file for OUT, or send stdout to a program".to_owned()),
+            });
+        }
+        let stdout = stdout.as_fd().try_clone_to_owned().map_err(|e| Error::io("open stdout", e))?;
+        Out::Pipe(StreamSink::new(File::from(stdout)))
+    } else {
+        if source.has(path) {
+            let what = format!("{} is the archive, and the image would replace it", path.display());
+            return Err(Error::new(ErrorKind::Input, what).into());
+        }
+        let sink = FileSink::create(path).map_err(|error| Step::Write.explain(error))?.sync(args.sync);
+        interrupt.guard(sink.temporary().map(Path::to_owned));
+        Out::File(Box::new(sink))
+    };
+    Ok(if args.digest { Out::Hashed(Box::new(DigestSink::new(out))) } else { out })
 }
 
-/// The image as JSON.
-pub(crate) fn describe(image: &Image) -> Value {
+fn write(image: &Image, store: &Store, out: Out, ui: Ui, interrupt: &Interrupt) -> Result<Written> {
+    let _span = tracing::debug_span!("write").entered();
+    let meter = Meter::new(ui, interrupt, "write");
     let filesystem = image.filesystem();
-    json!({
-        "version": 1,
-        "size": image.len(),
-        "disk_id": image.disk_id(),
-        "root": root_argument(image),
-        "boot": image.boot_notes(),
-        "warnings": image.boot_warnings(),
-        "cmdline": image.kernel_command_line(),
-        "partitions": image.partitions().iter().map(|partition| json!({
-            "number": partition.number,
-            "role": partition.role.name(),
-            "offset": partition.offset,
-            "len": partition.len,
-            "partuuid": partition.partuuid,
-            "uuid": partition.uuid,
-        })).collect::<Vec<_>>(),
-        "filesystem": {
-            "uuid": filesystem.uuid,
-            "label": filesystem.label,
-            "features": filesystem.features,
-            "block_size": filesystem.block_size,
-            "blocks": filesystem.blocks,
-            "free_blocks": filesystem.free_blocks,
-            "reserved_blocks": filesystem.reserved_blocks,
-            "inodes": filesystem.inodes,
-            "free_inodes": filesystem.free_inodes,
-            "journal_blocks": filesystem.journal_blocks,
-        },
-    })
+    let sink = Watched {
+        out,
+        meter: &meter,
+        store,
+        free: filesystem.free_blocks * filesystem.block_size,
+        tally: Tally::default(),
+        total: 0,
+    };
+    image.write(store, sink, &mut &*interrupt)
+}
+
+/// What is written to, for people.
+fn target(path: &Path) -> String {
+    if is_pipe(path) { "stdout".to_owned() } else { name(path) }
+}
+
+/// The process ends now, which frees the memory of a million inodes faster than dropping them.
+fn done(image: Image) -> Result<(), Failure> {
+    std::mem::forget(image);
+    Ok(())
 }

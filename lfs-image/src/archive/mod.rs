@@ -200,7 +200,7 @@ fn read_one(
     let compression = recognize(&head)?;
     spool.open()?;
     let chunks = Chunks::start(name, Box::new(Cursor::new(head).chain(reader)), compression, total)?;
-    read_entries(&mut Stream::new(chunks, spool), merge, progress)
+    read_entries(&mut Stream::new(chunks, spool, progress), merge, &mut |_, _| Ok(()))
 }
 
 fn recognize(head: &[u8]) -> Result<Compression> {

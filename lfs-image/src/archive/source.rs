@@ -137,11 +137,15 @@ impl Source for Plain<'_> {
     }
 }
 
+/// Hears how many bytes of the input were read, and how many there are; its error ends the reading.
+pub(crate) type Heard<'a> = &'a mut dyn FnMut(u64, Option<u64>) -> Result<()>;
+
 /// An archive that comes in chunks from another thread: its content goes to the spool.
-#[derive(Debug)]
 pub(crate) struct Stream<'a> {
     chunks: Chunks,
     spool: &'a mut Spool,
+    /// Hears of every chunk: a single entry may take hours.
+    progress: Heard<'a>,
     at: u64,
     /// The chunk at hand, and how much of it was passed.
     chunk: Vec<u8>,
@@ -153,9 +157,9 @@ pub(crate) struct Stream<'a> {
 
 impl<'a> Stream<'a> {
     /// The archive in `chunks`.
-    pub(crate) fn new(chunks: Chunks, spool: &'a mut Spool) -> Self {
+    pub(crate) fn new(chunks: Chunks, spool: &'a mut Spool, progress: Heard<'a>) -> Self {
         let (chunk, side) = (Vec::new(), Vec::new());
-        Self { chunks, spool, at: 0, chunk, passed: 0, side, side_passed: 0 }
+        Self { chunks, spool, progress, at: 0, chunk, passed: 0, side, side_passed: 0 }
     }
 
     /// Gets the next chunk when this one is used up; says whether there is anything left.
@@ -163,7 +167,10 @@ impl<'a> Stream<'a> {
         while self.passed == self.chunk.len() {
             let used = std::mem::take(&mut self.chunk);
             self.passed = 0;
-            match self.chunks.next(used)? {
+            let next = self.chunks.next(used)?;
+            let (done, total) = self.chunks.progress();
+            (self.progress)(done, total)?;
+            match next {
                 Some(chunk) => self.chunk = chunk,
                 None => return Ok(false),
             }

@@ -57,25 +57,73 @@ impl Features {
     }
 
     /// Their names, as `dumpe2fs` prints them and in its order.
-    pub(crate) fn names(&self) -> Vec<&'static str> {
-        let named = [
-            (self.compat.contains(Compat::HAS_JOURNAL), "has_journal"),
-            (self.compat.contains(Compat::EXT_ATTR), "ext_attr"),
-            (self.compat.contains(Compat::RESIZE_INODE), "resize_inode"),
-            (self.compat.contains(Compat::DIR_INDEX), "dir_index"),
-            (self.compat.contains(Compat::ORPHAN_FILE), "orphan_file"),
-            (self.incompat.contains(Incompat::FILETYPE), "filetype"),
-            (self.incompat.contains(Incompat::EXTENTS), "extent"),
-            (self.incompat.contains(Incompat::BITS_64), "64bit"),
-            (self.incompat.contains(Incompat::FLEX_BG), "flex_bg"),
-            (self.incompat.contains(Incompat::EA_INODE), "ea_inode"),
-            (self.ro_compat.contains(RoCompat::SPARSE_SUPER), "sparse_super"),
-            (self.ro_compat.contains(RoCompat::LARGE_FILE), "large_file"),
-            (self.ro_compat.contains(RoCompat::HUGE_FILE), "huge_file"),
-            (self.ro_compat.contains(RoCompat::DIR_NLINK), "dir_nlink"),
-            (self.ro_compat.contains(RoCompat::EXTRA_ISIZE), "extra_isize"),
-            (self.ro_compat.contains(RoCompat::METADATA_CSUM), "metadata_csum"),
-        ];
-        named.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect()
+    pub(crate) fn names(&self) -> Vec<String> {
+        names(self.compat.bits(), self.incompat.bits(), self.ro_compat.bits())
     }
 }
+
+/// The names of the features of any ext2, ext3 or ext4, as `dumpe2fs` prints them and in its order.
+pub(crate) fn names(compat: u32, incompat: u32, ro_compat: u32) -> Vec<String> {
+    let words = [('C', compat, COMPAT), ('I', incompat, INCOMPAT), ('R', ro_compat, RO_COMPAT)];
+    let mut names = Vec::new();
+    for (letter, bits, known) in words {
+        for bit in (0..u32::BITS).filter(|bit| bits >> bit & 1 == 1) {
+            let name = known.iter().find(|(number, _)| *number == bit);
+            names.push(name.map_or_else(|| format!("FEATURE_{letter}{bit}"), |(_, name)| (*name).to_owned()));
+        }
+    }
+    names
+}
+
+const COMPAT: &[(u32, &str)] = &[
+    (0, "dir_prealloc"),
+    (1, "imagic_inodes"),
+    (2, "has_journal"),
+    (3, "ext_attr"),
+    (4, "resize_inode"),
+    (5, "dir_index"),
+    (6, "lazy_bg"),
+    (8, "snapshot_bitmap"),
+    (9, "sparse_super2"),
+    (10, "fast_commit"),
+    (11, "stable_inodes"),
+    (12, "orphan_file"),
+];
+
+const INCOMPAT: &[(u32, &str)] = &[
+    (0, "compression"),
+    (1, "filetype"),
+    (2, "needs_recovery"),
+    (3, "journal_dev"),
+    (4, "meta_bg"),
+    (6, "extent"),
+    (7, "64bit"),
+    (8, "mmp"),
+    (9, "flex_bg"),
+    (10, "ea_inode"),
+    (12, "dirdata"),
+    (13, "metadata_csum_seed"),
+    (14, "large_dir"),
+    (15, "inline_data"),
+    (16, "encrypt"),
+    (17, "casefold"),
+];
+
+const RO_COMPAT: &[(u32, &str)] = &[
+    (0, "sparse_super"),
+    (1, "large_file"),
+    (3, "huge_file"),
+    (4, "uninit_bg"),
+    (5, "dir_nlink"),
+    (6, "extra_isize"),
+    (7, "snapshot"),
+    (8, "quota"),
+    (9, "bigalloc"),
+    (10, "metadata_csum"),
+    (11, "replica"),
+    (12, "read-only"),
+    (13, "project"),
+    (14, "shared_blocks"),
+    (15, "verity"),
+    (16, "orphan_present"),
+];

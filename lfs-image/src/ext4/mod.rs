@@ -19,6 +19,7 @@ mod dirs;
 mod emit;
 pub(crate) mod extents;
 pub(crate) mod features;
+mod found;
 pub(crate) mod geometry;
 mod hash;
 mod htree;
@@ -42,6 +43,7 @@ use crate::raw::time::Timestamp;
 use crate::tree::Tree;
 
 pub(crate) use features::Features;
+pub(crate) use found::{Found, SUPERBLOCK};
 pub(crate) use inodes::add_lost_found;
 
 /// Bytes of space for each inode: `inode_ratio` in mke2fs.conf.

@@ -209,7 +209,16 @@ impl Sizing {
     /// The smallest filesystem that holds the tree and leaves `free` for more.
     pub(crate) fn smallest(survey: &Survey, options: &Options, free: super::Free) -> Result<Self> {
         let mut blocks = survey.content_blocks + 256;
-        // Every round adds what was missing; overhead grows by a few percent of that, so this ends soon.
+        let share = match free {
+            super::Free::Bytes(_) => 0,
+            super::Free::Percent(percent) => u64::from(percent) * 100,
+        };
+        // Hundredths of a percent of every block more that are for content and tables.
+        let left = 10_000u64.checked_sub(share + u64::from(options.reserved)).filter(|left| *left > 0);
+        let left = left.ok_or_else(|| {
+            Error::capacity("the free and the reserved part of the filesystem leave nothing for content")
+        })?;
+        // Every round adds what was missing; tables grow by a few percent of that, so this ends soon.
         for _ in 0..64 {
             let sizing = Self::of(survey, options, blocks)?;
             let missing = match Geometry::new(blocks, sizing.inodes) {
@@ -233,7 +242,7 @@ impl Sizing {
                 return Ok(sizing);
             }
             blocks = blocks
-                .checked_add(missing + missing / 32)
+                .checked_add((missing * 10_000).div_ceil(left))
                 .filter(|blocks| *blocks <= super::geometry::MAX_BLOCKS)
                 .ok_or_else(|| {
                     Error::capacity("the content and the free space asked for need more than 16 TiB")

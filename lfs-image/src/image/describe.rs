@@ -16,7 +16,7 @@ pub struct Region {
     pub what: String,
 }
 
-/// The root filesystem of a planned image.
+/// An ext4 filesystem in numbers.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Filesystem {
@@ -25,7 +25,7 @@ pub struct Filesystem {
     /// Its label, if it has one.
     pub label: String,
     /// Its features, as `dumpe2fs` names them.
-    pub features: Vec<&'static str>,
+    pub features: Vec<String>,
     /// Bytes of a block.
     pub block_size: u64,
     /// Blocks.

@@ -5,6 +5,7 @@
 //! layout   sizes to partitions
 //! plan     the disk as a value: table, partitions, filesystem     (no content was read so far)
 //! write    front to back, into a sink
+//! disk     what is on an image that is there
 //! ```
 
 mod boot;
@@ -16,7 +17,7 @@ mod spec;
 mod write;
 
 pub use describe::{Filesystem, Region};
-pub use disk::{DiskTable, FoundPartition};
+pub use disk::{Disk, DiskPartition};
 pub use layout::{Partition, Role};
 pub use plan::Image;
 pub use spec::{Boot, GrubConfig, ImageSpec, PartitionTable};

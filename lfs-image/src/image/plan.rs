@@ -42,7 +42,7 @@ pub struct Image {
 }
 
 /// The type of a partition that holds the kernel for our own BIOS loader: a GUID of our own.
-const PAYLOAD: Uuid = Uuid::from_bytes([
+pub(super) const PAYLOAD: Uuid = Uuid::from_bytes([
     0x6c, 0x66, 0x73, 0x69, 0x6d, 0x61, 0x47, 0x65, 0x8b, 0x6f, 0x6f, 0x74, 0x70, 0x61, 0x79, 0x6c,
 ]);
 

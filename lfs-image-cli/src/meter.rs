@@ -1,0 +1,213 @@
+//! Measures the walk: draws its progress, counts what is written, ends it when asked to.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+use lfs_image::{
+    DigestSink, Error, ErrorKind, FileSink, Position, ReadAt, Result, Sink, Store, StreamSink, Tally,
+};
+
+use crate::interrupt::Interrupt;
+use crate::ui::Ui;
+
+/// Work that is done before this needs no bar.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// How much a sink gets at a time, so that a bar moves and Ctrl-C is heard.
+const PIECE: u64 = 32 << 20;
+
+/// Draws one step of the walk.
+#[derive(Debug)]
+pub(crate) struct Meter<'a> {
+    ui: Ui,
+    interrupt: &'a Interrupt,
+    word: &'static str,
+    started: Instant,
+    bar: RefCell<Option<ProgressBar>>,
+}
+
+impl<'a> Meter<'a> {
+    pub(crate) fn new(ui: Ui, interrupt: &'a Interrupt, word: &'static str) -> Self {
+        Self { ui, interrupt, word, started: Instant::now(), bar: RefCell::new(None) }
+    }
+
+    /// So much of so much is done.
+    pub(crate) fn at(&self, done: u64, total: Option<u64>) -> Result<()> {
+        self.interrupt.check()?;
+        let mut bar = self.bar.borrow_mut();
+        match &*bar {
+            Some(bar) => {
+                if bar.length() != total {
+                    total.map_or_else(|| bar.unset_length(), |total| bar.set_length(total));
+                }
+                bar.set_position(done);
+            }
+            None if self.started.elapsed() >= PATIENCE => *bar = Some(self.ui.bar(self.word, total)),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Meter<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = &*self.bar.borrow() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Where an image goes.
+#[derive(Debug)]
+pub(crate) enum Out {
+    File(Box<FileSink>),
+    Pipe(StreamSink<std::fs::File>),
+    Hashed(Box<DigestSink<Out>>),
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) digest: Option<[u8; 32]>,
+    pub(crate) tally: Tally,
+}
+
+impl Out {
+    /// Whether unallocated space is passed over rather than written or hashed.
+    fn skips(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+}
+
+macro_rules! each {
+    ($self:ident, $sink:ident => $call:expr) => {
+        match $self {
+            Self::File($sink) => $call,
+            Self::Pipe($sink) => $call,
+            Self::Hashed($sink) => $call,
+        }
+    };
+}
+
+impl Sink for Out {
+    type Receipt = Written;
+
+    fn begin(&mut self, len: u64) -> Result<()> {
+        each!(self, sink => sink.begin(len))
+    }
+
+    fn data(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        each!(self, sink => sink.data(offset, bytes))
+    }
+
+    fn zeros(&mut self, offset: u64, len: u64) -> Result<()> {
+        each!(self, sink => sink.zeros(offset, len))
+    }
+
+    fn unallocated(&mut self, offset: u64, len: u64) -> Result<()> {
+        each!(self, sink => sink.unallocated(offset, len))
+    }
+
+    fn copy(&mut self, offset: u64, store: &dyn ReadAt, at: Position, len: u64) -> Result<()> {
+        each!(self, sink => sink.copy(offset, store, at, len))
+    }
+
+    fn finish(self) -> Result<Written> {
+        Ok(match self {
+            Self::File(sink) => Written { path: Some(sink.finish()?), ..Written::default() },
+            Self::Pipe(sink) => {
+                sink.finish()?;
+                Written::default()
+            }
+            Self::Hashed(sink) => {
+                let (written, digest) = sink.finish()?;
+                Written { digest: Some(digest), ..written }
+            }
+        })
+    }
+}
+
+/// A sink that is watched: each step small enough to be stopped after, and counted. Completes nothing that was made of
+/// archives that were changed meanwhile.
+#[derive(Debug)]
+pub(crate) struct Watched<'a> {
+    pub(crate) out: Out,
+    pub(crate) meter: &'a Meter<'a>,
+    pub(crate) store: &'a Store,
+    /// Bytes of the image that are expected to be unallocated.
+    pub(crate) free: u64,
+    pub(crate) tally: Tally,
+    pub(crate) total: u64,
+}
+
+impl Watched<'_> {
+    /// Does a long step in pieces of an offset and a length.
+    fn pieces(
+        &mut self,
+        offset: u64,
+        len: u64,
+        piece: impl Fn(&mut Out, u64, u64) -> Result<()>,
+    ) -> Result<()> {
+        let mut done = 0;
+        while done < len {
+            let n = PIECE.min(len - done);
+            piece(&mut self.out, offset + done, n)?;
+            done += n;
+            self.reached(offset + done)?;
+        }
+        Ok(())
+    }
+
+    /// Space that is passed over is no work, and not counted as such.
+    fn reached(&self, offset: u64) -> Result<()> {
+        let (skipped, total) = if self.out.skips() {
+            (self.tally.unallocated, self.total.saturating_sub(self.free))
+        } else {
+            (0, self.total)
+        };
+        self.meter.at(offset.saturating_sub(skipped).min(total), Some(total))
+    }
+}
+
+impl Sink for Watched<'_> {
+    type Receipt = Written;
+
+    fn begin(&mut self, len: u64) -> Result<()> {
+        self.total = len;
+        self.out.begin(len)
+    }
+
+    fn data(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.tally.data += bytes.len() as u64;
+        self.out.data(offset, bytes)?;
+        self.reached(offset + bytes.len() as u64)
+    }
+
+    fn zeros(&mut self, offset: u64, len: u64) -> Result<()> {
+        self.tally.zeros += len;
+        self.pieces(offset, len, Out::zeros)
+    }
+
+    fn unallocated(&mut self, offset: u64, len: u64) -> Result<()> {
+        self.tally.unallocated += len;
+        self.pieces(offset, len, Out::unallocated)
+    }
+
+    fn copy(&mut self, offset: u64, store: &dyn ReadAt, at: Position, len: u64) -> Result<()> {
+        self.tally.data += len;
+        self.pieces(offset, len, |out, to, len| {
+            let from = at.forward(to - offset).ok_or_else(|| {
+                Error::new(ErrorKind::Internal, "content reaches past the end of its source")
+            })?;
+            out.copy(to, store, from, len)
+        })
+    }
+
+    fn finish(self) -> Result<Written> {
+        self.store.verify_unchanged()?;
+        Ok(Written { tally: self.tally, ..self.out.finish()? })
+    }
+}
