@@ -9,6 +9,7 @@
 )]
 
 mod archive;
+mod handmade;
 mod judge;
 mod merge;
 mod tarball;
