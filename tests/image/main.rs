@@ -12,4 +12,5 @@ mod archive;
 mod handmade;
 mod judge;
 mod merge;
+mod parsers;
 mod tarball;
