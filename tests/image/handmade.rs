@@ -337,6 +337,13 @@ fn attributes_of_both_spellings() {
     refused(with("SCHILY.xattr.nowhere", b""), &["outside of user"]);
     refused(with("LIBARCHIVE.xattr.user.a", b"?"), &["not base64"]);
     refused(with("SCHILY.acl.ace", b"everyone@:r"), &["NFSv4"]);
+    refused(
+        Tarball::new().pax(b'g', &[("SCHILY.xattr.user.a", b"")]).file("f", b"").end(),
+        &["for all entries"],
+    );
+    let names: Vec<String> = (0..40).map(|n| format!("SCHILY.xattr.user.{n}")).collect();
+    let many: Vec<(&str, &[u8])> = names.iter().map(|name| (&name[..], &[7; 65_536][..])).collect();
+    refused(Tarball::new().pax(b'x', &many).file("f", b"").end(), &["header at byte 0", "1048576 bytes"]);
 }
 
 const ACCESS: &str = "system.posix_acl_access";
