@@ -10,7 +10,7 @@ use lfs_image::{ErrorKind, Input, ReadOptions, Result, Store, Tree, read_archive
 use crate::judge::{have, of_directory, of_tree, root, same, scratch};
 use crate::tarball::{Header, Short, Tarball, chain, content, options, read, read_file};
 
-fn fixtures() -> Vec<PathBuf> {
+pub fn fixtures() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/tar");
     let mut paths: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ext| ext == "tar"));
@@ -19,11 +19,11 @@ fn fixtures() -> Vec<PathBuf> {
     paths
 }
 
-fn name(path: &Path) -> String {
+pub fn name(path: &Path) -> String {
     path.file_stem().unwrap().to_str().unwrap().to_owned()
 }
 
-fn open(path: &Path) -> Result<(Tree, Store)> {
+pub fn open(path: &Path) -> Result<(Tree, Store)> {
     read_archives([Input::file(name(path), File::open(path).unwrap())], &options(), &mut |_, _| Ok(()))
 }
 

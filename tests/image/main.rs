@@ -9,6 +9,8 @@
 )]
 
 mod archive;
+mod handmade;
 mod judge;
 mod merge;
+mod parsers;
 mod tarball;

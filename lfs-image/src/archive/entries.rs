@@ -179,7 +179,7 @@ impl<'a> Entries<'a> {
         link: Vec<u8>,
     ) -> Result<(Meta, EntryKind, Xattrs)> {
         let mut meta = self.meta(header, &local).map_err(Error::input)?;
-        let mut xattrs = local.all_xattrs(&self.global);
+        let mut xattrs = local.all_xattrs();
         let filetype = local.filetype.over(&self.global.filetype);
         let kind = match header.typeflag {
             b'0' | b'\0' | b'7' | b'S' if filetype.as_deref() == Some(b"socket") => {

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! An `x` header's value goes before a `g` header's, and both before the entry's own header; an empty value in an `x`
-//! header brings back the entry's own. A global header may not set what is one entry's alone (its path, size or
-//! sparse map): programs disagree on what that means, and archives were made to exploit it.
+//! header brings back the entry's own. A global header may not set what is one entry's alone (its path, size,
+//! sparse map or attributes): programs disagree on what that means, and archives were made to exploit it.
 
 use super::sparse::Keys;
 use super::xattr;
@@ -15,6 +15,9 @@ use crate::tree::Xattrs;
 
 /// The most bytes of one extended header.
 pub(crate) const MAX_HEADER: u64 = 16 << 20;
+
+/// The most bytes of an entry's extended attributes; each may be there twice.
+const MAX_XATTRS: usize = 1 << 20;
 
 /// Records of extended headers that mean something here.
 #[derive(Clone, Debug, Default)]
@@ -85,11 +88,19 @@ impl Pax {
                 .map_err(|fault| format!("its record `{}` {fault}", key.escape_ascii()))?;
             rest = after;
         }
+        let attributes = self.xattrs.iter().chain(&self.other_xattrs);
+        if attributes.map(|(name, value)| name.len() + value.len()).sum::<usize>() > 2 * MAX_XATTRS {
+            return Err(format!("its extended attributes have more than {MAX_XATTRS} bytes"));
+        }
         self.sparse.end_header()
     }
 
     fn set(&mut self, key: &[u8], value: &[u8], global: bool) -> Result<(), String> {
-        if global && (matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse.")) {
+        let own = [&b"GNU.sparse."[..], b"SCHILY.xattr.", b"LIBARCHIVE.xattr.", b"RHT."];
+        if global
+            && (matches!(key, b"path" | b"linkpath" | b"size")
+                || own.iter().any(|start| key.starts_with(start)))
+        {
             return Err("can't be set for all entries".to_owned());
         }
         match key {
@@ -131,18 +142,9 @@ impl Pax {
         Ok(())
     }
 
-    /// All extended attributes, with those of a global header.
-    pub(crate) fn all_xattrs(&mut self, global: &Self) -> Xattrs {
-        let mut all = global.own_xattrs();
-        if !(self.xattrs.is_empty() && self.other_xattrs.is_empty()) {
-            all.append(&mut self.own_xattrs());
-        }
-        all
-    }
-
-    /// The attributes of both kinds of records.
-    fn own_xattrs(&self) -> Xattrs {
-        let mut all = self.xattrs.clone();
+    /// The extended attributes of both kinds of records.
+    pub(crate) fn all_xattrs(&mut self) -> Xattrs {
+        let mut all = std::mem::take(&mut self.xattrs);
         for (name, value) in &self.other_xattrs {
             // The same attribute in the other kind of record, if bsdtar's spelling of its name was misread there: some
             // versions encode it as they do here, some don't escape the `=` that seems to end it.
