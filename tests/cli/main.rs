@@ -9,6 +9,7 @@ mod image;
 mod inspect;
 mod options;
 mod output;
+mod scale;
 mod signals;
 mod wear;
 
