@@ -245,15 +245,6 @@ impl Plan {
         placed(at, self.geometry.blocks, &mut push);
         all.into_iter().map(|(start, len, what)| (start * BLOCK_SIZE, len * BLOCK_SIZE, what)).collect()
     }
-
-    /// The blocks of the file at a path, as runs of start and length in bytes from the start of the filesystem; `None`
-    /// where there is no such file.
-    pub(crate) fn file_runs(&self, tree: &Tree, path: &[u8]) -> Option<Vec<(u64, u64)>> {
-        let id = tree.lookup(path)?;
-        let placed = self.placement.inodes.get(self.survey.inodes.slot(id).index())?;
-        let runs = self.geometry.runs(u64::from(placed.start), u64::from(placed.blocks));
-        Some(runs.map(|run| (run.start * BLOCK_SIZE, run.len * BLOCK_SIZE)).collect())
-    }
 }
 
 /// What the checksums of an inode and of everything that belongs to it start from.

@@ -135,7 +135,8 @@ impl Plan {
     }
 
     /// The bytes that files could still be given.
-    pub(crate) fn free(&self) -> u64 {
+    #[cfg(test)]
+    fn free(&self) -> u64 {
         u64::from(self.geometry.clusters - self.used_clusters) * self.geometry.cluster_bytes()
     }
 }
