@@ -20,7 +20,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use ext4::{Free, InodeCount, Journal};
 pub use image::{
     Boot, Disk, DiskPartition, Filesystem, GrubConfig, Image, ImageSpec, Partition, PartitionTable, Region,
-    Role,
+    Role, Target,
 };
 pub use progress::{Progress, Stage};
 pub use raw::guid::Uuid;

@@ -20,4 +20,4 @@ pub use describe::{Filesystem, Region};
 pub use disk::{Disk, DiskPartition};
 pub use layout::{Partition, Role};
 pub use plan::Image;
-pub use spec::{Boot, GrubConfig, ImageSpec, PartitionTable};
+pub use spec::{Boot, GrubConfig, ImageSpec, PartitionTable, Target};

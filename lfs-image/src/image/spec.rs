@@ -49,6 +49,18 @@ pub enum GrubConfig {
     Replace,
 }
 
+/// Where an image is to run. It decides only what can't be right everywhere.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Target {
+    /// QEMU's machines, and what is like them.
+    Qemu,
+    /// Xen's: the kernel's console is `hvc0` too.
+    Xen,
+    /// Amazon EC2: the kernel waits for its NVMe volumes as long as it can (`nvme_core.io_timeout`).
+    Ec2,
+}
+
 /// What an image is to be like. The default is a GPT disk, rounded up to whole GiB, whose root filesystem has a fifth of its
 /// space free.
 ///
@@ -79,6 +91,7 @@ pub struct ImageSpec {
     pub(crate) kernel: Option<String>,
     pub(crate) cmdline: Option<String>,
     pub(crate) append: Vec<String>,
+    pub(crate) target: Option<Target>,
     pub(crate) grub_config: GrubConfig,
 }
 
@@ -100,6 +113,7 @@ impl Default for ImageSpec {
             kernel: None,
             cmdline: None,
             append: Vec::new(),
+            target: None,
             grub_config: GrubConfig::Auto,
         }
     }
@@ -198,7 +212,8 @@ impl ImageSpec {
         self
     }
 
-    /// The kernel's whole command line, in place of the default (`root=PARTUUID=… rootwait ro` and the consoles).
+    /// The kernel's whole command line, in place of the default (`root=PARTUUID=… rootwait ro`, the consoles, and
+    /// what the target wants).
     #[must_use]
     pub fn cmdline(mut self, line: impl Into<String>) -> Self {
         self.cmdline = Some(line.into());
@@ -209,6 +224,13 @@ impl ImageSpec {
     #[must_use]
     pub fn append(mut self, arguments: impl Into<String>) -> Self {
         self.append.push(arguments.into());
+        self
+    }
+
+    /// Where the image is to run. Without it, the command line is what serves everywhere.
+    #[must_use]
+    pub fn target(mut self, target: Target) -> Self {
+        self.target = Some(target);
         self
     }
 
@@ -243,9 +265,10 @@ impl ImageSpec {
 
     /// Everything that tells one specification from another, as text to derive identifiers from.
     pub(crate) fn canonical(&self) -> String {
+        let target = self.target.map(|target| format!(" target={target:?}")).unwrap_or_default();
         format!(
             "table={:?} size={:?} free={:?} label={} uuid={:?} time={:?} reserved={} inodes={:?} journal={:?} \
-             ea_inode={} esp={:?} boot={:?} kernel={:?} cmdline={:?} append={:?} grub_config={:?}",
+             ea_inode={} esp={:?} boot={:?} kernel={:?} cmdline={:?} append={:?} grub_config={:?}{target}",
             self.table,
             self.size,
             self.free,
