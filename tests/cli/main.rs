@@ -4,6 +4,8 @@
 
 mod bad;
 mod boot;
+mod boot_bios;
+mod boot_uefi;
 mod help;
 mod image;
 mod inspect;
