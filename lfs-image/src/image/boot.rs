@@ -45,7 +45,6 @@ pub(super) fn plan(
     let gpt = spec.table == PartitionTable::Gpt;
     let options = boot::Options {
         method,
-        kernel: spec.kernel.clone(),
         cmdline: boot::cmdline::Options {
             host: match spec.target {
                 None | Some(Target::Qemu) => Host::Any,
