@@ -11,6 +11,7 @@ mod image;
 mod inspect;
 mod options;
 mod output;
+mod run;
 mod signals;
 mod wear;
 
