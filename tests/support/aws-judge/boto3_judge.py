@@ -470,6 +470,15 @@ def copying(ec2, image, snapshot):
     check("snapshot tags", west.describe_snapshots(SnapshotIds=[its])["Snapshots"][0]["Tags"], [{"Key": "of", "Value": "snapshot"}])
     there = read_all(client("ebs", "us-west-2"), its)[0]
     check("same content", there == read_all(client("ebs"), snapshot)[0], True)
+    faults({"op": "CopyImage", "region": "us-west-2", "do": "fail-completion"})
+    failed = west.copy_image(**(ask | {"ClientToken": "w", "Name": "fails"}))["ImageId"]
+    faults({"op": "CopyImage", "region": "us-west-2", "do": "throttle"})
+    refused("RequestLimitExceeded", west.copy_image, 503, **(ask | {"ClientToken": "x", "Name": "later"}))
+    refused("DryRunOperation", ec2.copy_image, 412, DryRun=True, **(ask | {"Name": "here"}))
+    faults()
+    time.sleep(0.3)
+    check("failed", west.describe_images(ImageIds=[failed])["Images"][0]["State"], "failed")
+    west.deregister_image(ImageId=failed, DeleteAssociatedSnapshots=True)
     alone = west.copy_snapshot(SourceRegion="us-east-1", SourceSnapshotId=snapshot, Encrypted=True)["SnapshotId"]
     check("copied snapshot", (finished(west, alone)["State"], finished(west, alone)["Encrypted"]), ("completed", True))
     west.delete_snapshot(SnapshotId=alone)

@@ -1,5 +1,7 @@
 //! What must be refused or noted, asked for by hand.
 
+use std::os::unix::fs::MetadataExt;
+
 use aws_judge::{Config, Judge, View};
 
 use crate::hand::{Line, block, kinds, open, sum};
@@ -145,6 +147,15 @@ fn absent_blocks_are_zeros_or_noise_and_parents_show_through() {
     assert!(noise[3].iter().filter(|&&byte| byte == 0).count() < 4096, "what was never put is noise");
     assert_eq!(judge.block(&child, 0).unwrap(), Some(block(1)));
     assert_eq!(judge.block(&child, 3).unwrap(), None);
+    let file = tempfile::NamedTempFile::new_in("/var/tmp").unwrap();
+    judge.save_volume(&child, View::Plain, file.path()).unwrap();
+    let (saved, about) = (std::fs::read(file.path()).unwrap(), file.as_file().metadata().unwrap());
+    assert!(saved.len() == 1 << 30 && saved[..1 << 20] == [block(1), block(9)].concat());
+    assert!(
+        saved[1 << 20..].iter().all(|&byte| byte == 0) && about.blocks() < 4 * 1024,
+        "{}",
+        about.blocks()
+    );
     let blocks = judge.snapshot(&child).unwrap().blocks;
     assert_eq!(blocks.iter().map(|block| (block.index, block.puts)).collect::<Vec<_>>(), [(1, 1)]);
 }
