@@ -6,6 +6,7 @@ mod bad;
 mod boot;
 mod boot_bios;
 mod boot_uefi;
+mod boot_upgrade;
 mod help;
 mod image;
 mod inspect;
