@@ -7,6 +7,7 @@ mod boot;
 mod boot_bios;
 mod boot_uefi;
 mod boot_upgrade;
+mod grub_fstest;
 mod help;
 mod image;
 mod inspect;
