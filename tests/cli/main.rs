@@ -5,6 +5,7 @@
 mod bad;
 mod boot;
 mod boot_bios;
+mod boot_refused;
 mod boot_uefi;
 mod boot_upgrade;
 mod grub_fstest;
