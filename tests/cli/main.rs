@@ -6,6 +6,7 @@ mod bad;
 mod boot;
 mod boot_bios;
 mod boot_refused;
+mod boot_same;
 mod boot_uefi;
 mod boot_upgrade;
 mod grub_fstest;
