@@ -1,0 +1,103 @@
+//! The connection to AWS: configuration, runtime, HTTP.
+
+use std::future::Future;
+
+use aws_config::SdkConfig;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Where the account is, and who asks. The default is what the `aws` command would use.
+#[derive(Clone, Debug, Default)]
+pub struct Connect {
+    profile: Option<String>,
+    region: Option<String>,
+    endpoint_url: Option<String>,
+}
+
+impl Connect {
+    /// The default.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The profile of the `aws` command's configuration.
+    #[must_use]
+    pub fn profile(mut self, name: impl Into<String>) -> Self {
+        self.profile = Some(name.into());
+        self
+    }
+
+    /// The region, such as `eu-central-1`.
+    #[must_use]
+    pub fn region(mut self, name: impl Into<String>) -> Self {
+        self.region = Some(name.into());
+        self
+    }
+
+    /// Where the services are, in place of AWS's own addresses: one URL for all.
+    #[must_use]
+    pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {
+        self.endpoint_url = Some(url.into());
+        self
+    }
+}
+
+/// A connection to AWS. Profile, region and credentials are found as the `aws` command finds them: in its files, in the
+/// environment, from a login, from the instance that this runs on.
+#[derive(Debug)]
+pub struct Aws {
+    runtime: Runtime,
+    config: SdkConfig,
+    region: String,
+}
+
+impl Aws {
+    /// Finds the configuration. Credentials are looked for when they are first needed.
+    ///
+    /// # Errors
+    ///
+    /// When no region is configured, or no thread can be started.
+    pub fn connect(connect: &Connect) -> Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .thread_name("aws")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::io("start threads for requests", e))?;
+        let mut loader = aws_config::defaults(aws_config::BehaviorVersion::latest());
+        if let Some(name) = &connect.profile {
+            loader = loader.profile_name(name);
+        }
+        if let Some(name) = &connect.region {
+            loader = loader.region(aws_config::Region::new(name.clone()));
+        }
+        if let Some(url) = &connect.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        let config = runtime.block_on(loader.load());
+        let region = config.region().map(ToString::to_string).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Input,
+                "no AWS region is configured: neither an option, AWS_REGION, nor the profile names one",
+            )
+        })?;
+        Ok(Self { runtime, config, region })
+    }
+
+    /// The region.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// What the services' clients are made of.
+    pub(crate) fn config(&self) -> &SdkConfig {
+        &self.config
+    }
+
+    /// Waits for a request, on the thread of the caller, which must not be one of the runtime's.
+    pub(crate) fn block_on<T>(&self, request: impl Future<Output = T>) -> T {
+        self.runtime.block_on(request)
+    }
+}
