@@ -1,11 +1,19 @@
 //! The connection to AWS: configuration, runtime, HTTP.
 
 use std::future::Future;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 
 use crate::error::{Error, ErrorKind, Result};
+
+/// How long a connection may take to come about, on a line that is full of blocks.
+const CONNECT: Duration = Duration::from_secs(15);
 
 /// Where the account is, and who asks. The default is what the `aws` command would use.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +59,7 @@ pub struct Aws {
     runtime: Runtime,
     config: SdkConfig,
     region: String,
+    ebs: aws_sdk_ebs::Client,
 }
 
 impl Aws {
@@ -82,7 +91,19 @@ impl Aws {
                 "no AWS region is configured: neither an option, AWS_REGION, nor the profile names one",
             )
         })?;
-        Ok(Self { runtime, config, region })
+        // Retries, deadlines and their relation to each other are the engine's.
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .disable_read_timeout()
+            .disable_operation_timeout()
+            .disable_operation_attempt_timeout()
+            .build();
+        let ebs = aws_sdk_ebs::config::Builder::from(&config)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        Ok(Self { runtime, config, region, ebs: aws_sdk_ebs::Client::from_conf(ebs) })
     }
 
     /// The region.
@@ -94,6 +115,19 @@ impl Aws {
     /// What the services' clients are made of.
     pub(crate) fn config(&self) -> &SdkConfig {
         &self.config
+    }
+
+    /// The client of the EBS direct APIs.
+    pub(super) fn ebs(&self) -> &aws_sdk_ebs::Client {
+        &self.ebs
+    }
+
+    /// Starts work on the runtime's threads.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.runtime.spawn(work)
     }
 
     /// Waits for a request, on the thread of the caller, which must not be one of the runtime's.

@@ -24,8 +24,9 @@
 //!
 //! let aws = Aws::connect(&Connect::new())?;
 //! let image = RawImage::open("disk.img")?;
-//! let uploaded = Upload::new(&aws, Settings::new().description("disk.img"))
-//!     .journal("disk.img.push")
+//! let settings = Settings::new().description("disk.img");
+//! let uploaded = Upload::new(&aws, &settings)
+//!     .journal("disk.img.push".as_ref())
 //!     .run(&Source::raw(&image), &mut ())?;
 //! println!("{}", uploaded.snapshot_id);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -34,12 +35,30 @@
 //! Source: Amazon EBS User Guide, "EBS direct APIs"; the service model `ebs/2019-11-02`. Left out: incremental snapshots
 //! (`ParentSnapshotId`, `ListChangedBlocks`).
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "retries, deadlines and rates are about time; no image depends on it"
+)]
+
+mod block;
 mod client;
+mod engine;
+mod fault;
+mod feed;
+mod journal;
+mod pace;
+mod raw_image;
 mod settings;
+mod source;
+mod upload;
+mod volume;
 mod watch;
 
 pub use client::{Aws, Connect};
+pub use raw_image::RawImage;
 pub use settings::{BLOCK, Encryption, Patience, Settings};
+pub use source::{Source, Survey};
+pub use upload::{Digests, Failure, Leftover, Upload, Uploaded};
 pub use watch::{Phase, Transfer, Watch};
 
 use crate::error::Result;
@@ -75,22 +94,7 @@ pub enum SnapshotState {
     Error,
 }
 
-// The rest of the public surface, room by room:
+// Still to come:
 //
-// source.rs    Source::plan(&Image, &dyn ReadAt), Source::raw(&RawImage); .len() in bytes, .volume_gib(&Settings) -> Result<u64>,
-//              .survey(&Settings) -> Result<Survey { blocks, volume_gib }> (reads no content),
-//              .fingerprint(&Settings, &mut dyn Watch) -> Result<[u8; 32]> (reads and hashes all content; equal to
-//              Uploaded::fingerprint of an upload of the same source)
-// raw_image.rs RawImage::open(path) -> Result<RawImage>; .len(), .read_at(offset, buf), .disk() -> Option<&Disk>, .notes() (what was
-//              found to be free, and why other parts are sent whole)
-// upload.rs    Upload::new(&Aws, Settings).journal(path).identity(text).snapshots(&dyn Snapshots).run(&Source, &mut dyn Watch)
-//                -> Result<Uploaded, Failure>
-//              Uploaded { snapshot_id, volume_gib, blocks, bytes (sent in all runs), resent…, fingerprint: [u8; 32], digests: Digests,
-//                journal: Option<PathBuf> }; .forget_journal() -> Result<()> once nothing is left to do with the snapshot
-//                (until then the same command returns the same snapshot at once)
-//              Failure { error: Error, left: Option<Leftover> }; Leftover { snapshot_id, region, resumable: bool }; .command() is the
-//                `aws ec2 delete-snapshot …` that removes it
-//              When run() returns Ok the service has accepted CompleteSnapshot; the snapshot may still be pending: wait for
-//              `completed` before RegisterImage.
 // verify.rs    verify(&Aws, snapshot_id, &Digests, Sample::{All, Blocks(n)}, &Patience, &mut dyn Watch) -> Result<Verified { blocks }>
 // pull.rs      Pull::new(&Aws, snapshot_id, out_path).jobs(n).patience(p).run(&mut dyn Watch) -> Result<Pulled { path, len, blocks, .. }>

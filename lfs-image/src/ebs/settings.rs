@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::error::{Error, Result};
+
 /// Bytes in a block of a snapshot: the service takes no other size.
 pub const BLOCK: u64 = 512 << 10;
 
@@ -87,6 +89,34 @@ impl Settings {
     pub fn patience(mut self, patience: Patience) -> Self {
         self.patience = patience;
         self
+    }
+
+    /// What the service would refuse, found before anything is asked of it.
+    pub(super) fn check(&self) -> Result<()> {
+        let within = |what: &str, text: &str, least: usize, most: usize| {
+            let n = text.chars().count();
+            if (least..=most).contains(&n) {
+                return Ok(());
+            }
+            Err(Error::input(format!("{what} has {n} characters, and the service takes {least} to {most}")))
+        };
+        within("the snapshot's description", &self.description, 0, 255)?;
+        if self.tags.len() > 50 {
+            return Err(Error::input(format!("{} tags: a snapshot has at most 50", self.tags.len())));
+        }
+        for (key, value) in &self.tags {
+            within(&format!("the tag key `{}`", key.escape_debug()), key, 1, 127)?;
+            within(&format!("the value of the tag `{}`", key.escape_debug()), value, 0, 255)?;
+        }
+        if let Encryption::Key(arn) = &self.encryption
+            && !(arn.starts_with("arn:aws") && arn.contains(":kms:") && arn.contains(":key/"))
+        {
+            return Err(Error::input(format!(
+                "`{}` is not the ARN of a KMS key (arn:aws:kms:…:key/…)",
+                arn.escape_debug()
+            )));
+        }
+        Ok(())
     }
 }
 

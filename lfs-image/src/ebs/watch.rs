@@ -21,7 +21,7 @@ impl Watch for () {
 }
 
 /// How far a transfer is.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Transfer {
     /// What is being done.
@@ -38,6 +38,8 @@ pub struct Transfer {
     pub retries: u64,
     /// Of those, the ones because the service asked for a slower pace.
     pub throttled: u64,
+    /// What the service or the network last had to say, while nothing has succeeded since.
+    pub trouble: Option<String>,
 }
 
 /// What of a transfer is being done.
