@@ -30,7 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     eprintln!();
     let uploaded = upload.inspect_err(|failure| {
         if let Some(left) = &failure.left {
-            let resumable = if left.resumable { "run this again to go on, or remove it" } else { "remove it" };
+            let resumable =
+                if left.resumable { "run this again to go on, or remove it" } else { "remove it" };
             eprintln!("{} is left: {resumable} by `{}`", left.snapshot_id, left.command());
         }
     })?;

@@ -10,10 +10,16 @@ use aws_config::timeout::TimeoutConfig;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
+use super::engine::{Engine, bug};
+use super::fault::Stop;
+use super::watch::Watch;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a connection may take to come about, on a line that is full of blocks.
 const CONNECT: Duration = Duration::from_secs(15);
+
+/// How often a watch is looked at.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// Where the account is, and who asks. The default is what the `aws` command would use.
 #[derive(Clone, Debug, Default)]
@@ -133,5 +139,40 @@ impl Aws {
     /// Waits for a request, on the thread of the caller, which must not be one of the runtime's.
     pub(crate) fn block_on<T>(&self, request: impl Future<Output = T>) -> T {
         self.runtime.block_on(request)
+    }
+
+    /// Waits for part of a transfer, with a look at the watch now and then.
+    pub(super) fn wait<T>(
+        &self,
+        engine: &Engine,
+        watch: &mut dyn Watch,
+        part: impl Future<Output = T>,
+    ) -> Result<T, Stop> {
+        let mut part = std::pin::pin!(part);
+        loop {
+            if let Ok(value) = self.block_on(async { tokio::time::timeout(LOOK, &mut part).await }) {
+                return Ok(value);
+            }
+            watch.at(&engine.transfer()).map_err(Stop::curable)?;
+        }
+    }
+
+    /// Waits for a task, which doesn't outlive that.
+    pub(super) fn wait_for_task(
+        &self,
+        engine: &Engine,
+        watch: &mut dyn Watch,
+        mut task: Aborting<Result<(), Stop>>,
+    ) -> Result<(), Stop> {
+        self.wait(engine, watch, &mut task.0)?.unwrap_or_else(|error| Err(bug(&error)))
+    }
+}
+
+/// A task that ends when nobody waits for it any more.
+pub(super) struct Aborting<T>(pub(super) JoinHandle<T>);
+
+impl<T> Drop for Aborting<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

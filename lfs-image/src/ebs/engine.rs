@@ -3,6 +3,7 @@
 //! Nothing bounds how long a block may take on a slow line. An attempt is given up when it takes much longer than others do
 //! these days, and the transfer when nothing at all has succeeded for a long time.
 
+use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::future::Future;
 use std::hash::BuildHasher as _;
@@ -11,12 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{JoinError, JoinSet};
 
-use super::fault::{Call, Class, Fault};
+use super::fault::{Call, Class, Fault, Stop};
 use super::pace::{Bucket, Pace};
 use super::settings::Patience;
 use super::watch::{Phase, Transfer};
+use crate::error::Error;
 
 /// What the requests of a transfer share.
 #[derive(Clone, Debug)]
@@ -44,6 +47,8 @@ struct Control {
     transfer: Transfer,
 }
 
+/// Blocks that wait for a request, beside those under way.
+pub(super) const AHEAD: usize = 4;
 /// The first wait after a fault; it doubles from there.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
@@ -97,8 +102,13 @@ impl Engine {
         control.transfer.kept += u64::from(kept);
     }
 
+    /// There are so many blocks to transfer.
+    pub(super) fn total(&self, blocks: u64) {
+        self.control().transfer.total = blocks;
+    }
+
     /// How many requests there may be at a time.
-    pub(super) fn limit(&self) -> usize {
+    fn limit(&self) -> usize {
         self.control().pace.limit()
     }
 
@@ -131,6 +141,31 @@ impl Engine {
             tries += 1;
             tokio::time::sleep(wait).await;
         }
+    }
+
+    /// Works on each item, on as many at a time as there may be requests. The first error ends it; dropped, it stops at
+    /// once.
+    pub(super) async fn each<T, F>(&self, mut items: Items<T>, work: impl Fn(T) -> F) -> Result<(), Stop>
+    where
+        F: Future<Output = Result<(), Stop>> + Send + 'static,
+    {
+        let mut tasks = JoinSet::new();
+        let mut more = true;
+        while more || !tasks.is_empty() {
+            let room = tasks.len() < self.limit() + AHEAD;
+            tokio::select! {
+                Some(done) = tasks.join_next(), if !tasks.is_empty() => {
+                    done.unwrap_or_else(|error| Err(bug(&error)))?;
+                }
+                item = items.next(), if more && room => match item {
+                    Some(item) => {
+                        tasks.spawn(work(item));
+                    }
+                    None => more = false,
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn turn(&self) -> Turn<'_> {
@@ -245,6 +280,28 @@ impl Engine {
         n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         f64::from(crate::raw::num::hi32(n ^ (n >> 31))) / f64::from(u32::MAX)
     }
+}
+
+/// What there is to work on.
+pub(super) enum Items<T> {
+    /// It comes from another thread.
+    Coming(mpsc::Receiver<T>),
+    /// It is all here.
+    Here(VecDeque<T>),
+}
+
+impl<T> Items<T> {
+    async fn next(&mut self) -> Option<T> {
+        match self {
+            Self::Coming(channel) => channel.recv().await,
+            Self::Here(items) => items.pop_front(),
+        }
+    }
+}
+
+/// A task that is gone.
+pub(super) fn bug(error: &JoinError) -> Stop {
+    Stop::curable(Error::internal(format!("a task ended early: {error}")))
 }
 
 /// The right to have a request under way.

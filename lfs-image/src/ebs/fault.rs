@@ -94,6 +94,12 @@ impl Fault {
         Self { class: Class::Passing, curable: true, message: message.into(), said: None }
     }
 
+    /// An answer that no service should give.
+    pub(super) fn senseless(call: Call, what: impl std::fmt::Display) -> Self {
+        let message = format!("{}: the answer makes no sense: {what}", call.name());
+        Self { class: Class::Final, curable: false, message, said: None }
+    }
+
     /// What a failed call means; `region` is for the message.
     pub(super) fn of<E>(call: Call, region: &str, error: SdkError<E, HttpResponse>) -> Self
     where
@@ -241,6 +247,32 @@ impl Fault {
             Some(said) => error.with_source(said),
             None => error,
         }
+    }
+}
+
+/// Why a transfer stops.
+#[derive(Debug)]
+pub(super) struct Stop {
+    pub(super) error: Error,
+    /// Whether going on later makes sense.
+    pub(super) curable: bool,
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self { curable: fault.curable, error: fault.into_error() }
+    }
+}
+
+impl Stop {
+    /// One that the same transfer may get over when it is run again.
+    pub(super) fn curable(error: Error) -> Self {
+        Self { error, curable: true }
+    }
+
+    /// One that it never gets over.
+    pub(super) fn for_good(error: Error) -> Self {
+        Self { error, curable: false }
     }
 }
 

@@ -47,18 +47,25 @@ mod fault;
 mod feed;
 mod journal;
 mod pace;
+mod pull;
 mod raw_image;
+mod reading;
+mod run;
+mod sending;
 mod settings;
 mod source;
 mod upload;
+mod verify;
 mod volume;
 mod watch;
 
 pub use client::{Aws, Connect};
+pub use pull::{Pull, Pulled};
 pub use raw_image::RawImage;
 pub use settings::{BLOCK, Encryption, Patience, Settings};
 pub use source::{Source, Survey};
 pub use upload::{Digests, Failure, Leftover, Upload, Uploaded};
+pub use verify::{Sample, verify};
 pub use watch::{Phase, Transfer, Watch};
 
 use crate::error::Result;
@@ -93,8 +100,3 @@ pub enum SnapshotState {
     /// It was given up: nobody completed it in time.
     Error,
 }
-
-// Still to come:
-//
-// verify.rs    verify(&Aws, snapshot_id, &Digests, Sample::{All, Blocks(n)}, &Patience, &mut dyn Watch) -> Result<Verified { blocks }>
-// pull.rs      Pull::new(&Aws, snapshot_id, out_path).jobs(n).patience(p).run(&mut dyn Watch) -> Result<Pulled { path, len, blocks, .. }>

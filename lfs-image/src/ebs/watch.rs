@@ -53,4 +53,6 @@ pub enum Phase {
     Blocks,
     /// The service is completing the snapshot.
     Complete,
+    /// Blocks are being read back.
+    Verify,
 }
