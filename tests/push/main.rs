@@ -5,6 +5,7 @@
 mod child;
 mod content;
 mod faults;
+mod pull;
 mod resume;
 
 #[path = "../support/mod.rs"]

@@ -11,6 +11,7 @@
 
 use std::error::Error as StdError;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ebs::Error as Service;
 use aws_sdk_ebs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ebs::operation::RequestId as _;
@@ -113,13 +114,17 @@ impl Fault {
             }
             SdkError::TimeoutError(_) => Self::passing(format!("{name}: no connection in time")),
             SdkError::DispatchFailure(failure) => {
-                let connector = failure.as_connector_error();
-                let passing = connector.is_some_and(|e| e.is_io() || e.is_timeout());
-                let causes = connector.map(|e| causes(e)).unwrap_or_default();
-                if passing {
-                    Self { said: Some(causes), ..Self::passing(format!("{name}: the connection failed")) }
+                let Some(error) = failure.as_connector_error() else {
+                    return Self::passing(format!("{name}: the connection failed"));
+                };
+                let said = causes(error);
+                if has::<CredentialsError>(error) {
+                    let message = "no AWS credentials could be loaded".to_owned();
+                    Self { class: Class::Final, curable: true, message, said: Some(said) }
+                } else if error.is_user() {
+                    Self::on_our_side(name, said)
                 } else {
-                    Self::on_our_side(name, causes)
+                    Self { said: Some(said), ..Self::passing(format!("{name}: the connection failed")) }
                 }
             }
             SdkError::ResponseError(context) => Self {
@@ -130,13 +135,9 @@ impl Fault {
         }
     }
 
-    /// Nothing was sent: no credentials, mostly.
+    /// Nothing was sent.
     fn on_our_side(name: &str, causes: String) -> Self {
-        let message = if causes.contains("credential") || causes.contains("identity") {
-            "no AWS credentials could be loaded".to_owned()
-        } else {
-            format!("{name} could not be sent")
-        };
+        let message = format!("{name} could not be sent");
         Self { class: Class::Final, curable: true, message, said: Some(causes) }
     }
 
@@ -282,6 +283,18 @@ fn denied(name: &str, region: &str, said: Option<String>) -> Fault {
          organisation may forbid it"
     );
     Fault { class: Class::Final, curable: true, message, said }
+}
+
+/// Whether an error is, or comes from, one of this type.
+fn has<E: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<E>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// An error's causes, innermost last, without those that only repeat.
