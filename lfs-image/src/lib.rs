@@ -21,8 +21,8 @@ pub use archive::{Input, ReadOptions, Store, read_archives};
 pub use error::{Error, ErrorKind, Result};
 pub use ext4::{Free, InodeCount, Journal};
 pub use image::{
-    Boot, Disk, DiskPartition, Filesystem, GrubConfig, Image, ImageSpec, Partition, PartitionTable, Region,
-    Role,
+    Boot, Disk, DiskPartition, Filesystem, Firmware, GrubConfig, Image, ImageSpec, Partition, PartitionTable,
+    Region, Role, Target,
 };
 pub use progress::{Progress, Stage};
 pub use raw::guid::Uuid;

@@ -4,11 +4,15 @@
 
 mod bad;
 mod boot;
+mod boot_bios;
+mod boot_uefi;
 mod help;
 mod image;
 mod inspect;
 mod options;
 mod output;
+mod run;
+mod scale;
 mod signals;
 mod wear;
 

@@ -106,7 +106,12 @@ fn a_refused_start_leaves_nothing() {
         (r#""do": "access-denied""#, "ebs:StartSnapshot"),
         (r#""do": "validation", "reason": "INVALID_TAG""#, "INVALID_TAG"),
     ] {
-        let (judge, outcome) = push(&format!(r#"[{{"op": "StartSnapshot", {fault}}}]"#), 3, |_| {});
+        let mut journal = None;
+        let (judge, outcome) = push(&format!(r#"[{{"op": "StartSnapshot", {fault}}}]"#), 3, |job| {
+            *job = job.clone().journal();
+            journal.clone_from(&job.journal);
+        });
+        assert!(!journal.unwrap().exists());
         assert!(outcome.error.contains(says), "{}", outcome.error);
         assert!(outcome.left.is_none() && judge.report().snapshots.is_empty());
     }

@@ -50,7 +50,8 @@ fn denied_and_allowed() {
     noisy(&image, 100);
     let judge = Judge::start(Config::default()).unwrap();
     judge.set_faults(r#"[{"op": "PutSnapshotBlock", "blocks": [50, null], "do": "access-denied"}]"#).unwrap();
-    let job = Job::push(&image).journal();
+    let mut job = Job::push(&image).journal();
+    job.jobs = Some(8);
     let outcome = job.run(&judge);
     let (left, resumable, _) = outcome.left.unwrap();
     assert!(resumable && outcome.error.contains("access denied"), "{}", outcome.error);
@@ -58,7 +59,8 @@ fn denied_and_allowed() {
     let (id, outcome) = job.succeed(&judge);
     assert_eq!(id, left);
     assert!(outcome.kept >= 40, "{outcome:?}");
-    assert_eq!(judge.report().only_snapshot().resent, 0);
+    // Those under way when the first one was denied may have arrived.
+    assert!(judge.report().only_snapshot().resent <= 8);
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod edit;
 pub(crate) mod grub;
 pub(crate) mod kernel;
 mod lzma;
+mod menu;
 mod pe;
 mod plan;
 mod root;
@@ -34,15 +35,11 @@ mod userland;
 
 #[cfg(test)]
 mod judges;
-#[cfg(test)]
-mod proof;
 
-#[allow(unused_imports)] // for the room that lays out the disk
-pub(crate) use choose::{Bios, Choice, Efi, Method};
+pub(crate) use choose::Method;
 pub(crate) use edit::Edit;
-#[allow(unused_imports)]
-pub(crate) use plan::{Areas, BootPlan, EspFile, GrubCfg, Options, Survey};
-#[allow(unused_imports)]
+pub(crate) use menu::GrubCfg;
+pub(crate) use plan::{Areas, BootPlan, Options, Survey};
 pub(crate) use root::Root;
 
 use crate::raw::guid::Uuid;

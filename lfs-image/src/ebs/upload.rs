@@ -14,7 +14,7 @@ use aws_sdk_ebs::types::Tag;
 use super::block::{BLOCK_BYTES, Digest};
 use super::client::Aws;
 use super::engine::{Engine, random};
-use super::fault::{Call, Fault, Stop};
+use super::fault::{Call, Class, Fault, Stop};
 use super::journal::{self, Journal, Replay};
 use super::run::{Ledger, Run};
 use super::settings::{Encryption, Settings};
@@ -325,14 +325,15 @@ impl<'a> Upload<'a> {
             .set_kms_key_arn(key);
         let call = Call::StartSnapshot;
         let region = self.aws.region();
-        let answer = self.aws.wait(
-            engine,
-            watch,
-            engine.call(call, || {
-                let request = request.clone();
-                async move { request.send().await.map_err(|e| Fault::of(call, region, e)) }
-            }),
-        )??;
+        let started = engine.call(call, || {
+            let request = request.clone();
+            async move { request.send().await.map_err(|e| Fault::of(call, region, e)) }
+        });
+        let answer = self.aws.wait(engine, watch, started)?.map_err(|fault| match fault.class {
+            // It said no: there is nothing that could be found again.
+            Class::Final => Stop::for_good(fault.into_error()),
+            _ => Stop::curable(fault.into_error()),
+        })?;
         // Other sizes than the only one that the service has are a test server's.
         if let Some(size) = answer.block_size()
             && usize::try_from(size) != Ok(BLOCK_BYTES)

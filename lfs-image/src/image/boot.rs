@@ -1,7 +1,8 @@
 //! What makes the planned disk start: from the specification to the boot rooms and back.
 
 use super::layout::Role;
-use super::spec::{Boot, GrubConfig, ImageSpec, PartitionTable};
+use super::spec::{Boot, GrubConfig, ImageSpec, PartitionTable, Target};
+use crate::boot::cmdline::Host;
 use crate::boot::{self, Areas, BootPlan, Disk, Method, Root, Survey};
 use crate::error::{Error, Result};
 use crate::fat;
@@ -44,8 +45,15 @@ pub(super) fn plan(
     let gpt = spec.table == PartitionTable::Gpt;
     let options = boot::Options {
         method,
-        kernel: spec.kernel.clone(),
-        cmdline: boot::cmdline::Options { replace: spec.cmdline.clone(), append: spec.append.clone() },
+        cmdline: boot::cmdline::Options {
+            host: match spec.target {
+                None | Some(Target::Qemu) => Host::Any,
+                Some(Target::Xen) => Host::Xen,
+                Some(Target::Ec2) => Host::Ec2,
+            },
+            replace: spec.cmdline.clone(),
+            append: spec.append.clone(),
+        },
         grub_cfg: match spec.grub_config {
             GrubConfig::Auto => boot::GrubCfg::Auto,
             GrubConfig::Keep => boot::GrubCfg::Keep,

@@ -49,6 +49,18 @@ pub enum GrubConfig {
     Replace,
 }
 
+/// Where an image is to run. It decides only what can't be right everywhere.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Target {
+    /// QEMU's machines, and what is like them.
+    Qemu,
+    /// Xen's: the kernel's console is `hvc0` too.
+    Xen,
+    /// Amazon EC2: the kernel waits for its NVMe volumes as long as it can (`nvme_core.io_timeout`).
+    Ec2,
+}
+
 /// What an image is to be like. The default is a GPT disk, rounded up to whole GiB, whose root filesystem has a fifth of its
 /// space free.
 ///
@@ -74,11 +86,13 @@ pub struct ImageSpec {
     pub(crate) inodes: InodeCount,
     pub(crate) journal: Journal,
     pub(crate) ea_inode: bool,
+    pub(crate) orphan_file: bool,
     pub(crate) esp: Option<u64>,
     pub(crate) boot: Boot,
     pub(crate) kernel: Option<String>,
     pub(crate) cmdline: Option<String>,
     pub(crate) append: Vec<String>,
+    pub(crate) target: Option<Target>,
     pub(crate) grub_config: GrubConfig,
 }
 
@@ -95,11 +109,13 @@ impl Default for ImageSpec {
             inodes: InodeCount::Auto,
             journal: Journal::Auto,
             ea_inode: false,
+            orphan_file: false,
             esp: None,
             boot: Boot::Auto,
             kernel: None,
             cmdline: None,
             append: Vec::new(),
+            target: None,
             grub_config: GrubConfig::Auto,
         }
     }
@@ -184,6 +200,14 @@ impl ImageSpec {
         self
     }
 
+    /// Whether inodes that are deleted while open are noted in a file instead of a list (the feature `orphan_file`). Kernels
+    /// since 5.15 know it, and many small files are deleted faster with it; others may mount such a filesystem too.
+    #[must_use]
+    pub fn orphan_file(mut self, on: bool) -> Self {
+        self.orphan_file = on;
+        self
+    }
+
     /// How the image starts. An image that is only a filesystem is started by somebody else.
     #[must_use]
     pub fn boot(mut self, boot: Boot) -> Self {
@@ -198,7 +222,8 @@ impl ImageSpec {
         self
     }
 
-    /// The kernel's whole command line, in place of the default (`root=PARTUUID=… rootwait ro` and the consoles).
+    /// The kernel's whole command line, in place of the default (`root=PARTUUID=… rootwait ro`, the consoles, and
+    /// what the target wants).
     #[must_use]
     pub fn cmdline(mut self, line: impl Into<String>) -> Self {
         self.cmdline = Some(line.into());
@@ -209,6 +234,13 @@ impl ImageSpec {
     #[must_use]
     pub fn append(mut self, arguments: impl Into<String>) -> Self {
         self.append.push(arguments.into());
+        self
+    }
+
+    /// Where the image is to run. Without it, the command line is what serves everywhere.
+    #[must_use]
+    pub fn target(mut self, target: Target) -> Self {
+        self.target = Some(target);
         self
     }
 
@@ -243,9 +275,12 @@ impl ImageSpec {
 
     /// Everything that tells one specification from another, as text to derive identifiers from.
     pub(crate) fn canonical(&self) -> String {
+        // What came later is said only when it is asked for, so that nobody else's identifiers change.
+        let target = self.target.map(|target| format!(" target={target:?}")).unwrap_or_default();
+        let orphan_file = if self.orphan_file { " orphan_file=true" } else { "" };
         format!(
             "table={:?} size={:?} free={:?} label={} uuid={:?} time={:?} reserved={} inodes={:?} journal={:?} \
-             ea_inode={} esp={:?} boot={:?} kernel={:?} cmdline={:?} append={:?} grub_config={:?}",
+             ea_inode={} esp={:?} boot={:?} kernel={:?} cmdline={:?} append={:?} grub_config={:?}{target}{orphan_file}",
             self.table,
             self.size,
             self.free,

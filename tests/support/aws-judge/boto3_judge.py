@@ -54,11 +54,11 @@ def refused(code, call, status=None, reason=None, **parameters):
     raise SystemExit(f"{call.__name__} {parameters}: not refused with {code}")
 
 
-def judge(method, path, value=None):
+def judge(method, path, value=None, length=None):
     data = None if value is None else json.dumps(value).encode()
     request = urllib.request.Request(f"{URL}/_judge/{path}", data=data, method=method)
     with urllib.request.urlopen(request) as reply:
-        return reply.read()
+        return reply.read(length)
 
 
 def configure(**fields):
@@ -304,12 +304,11 @@ def reading(ebs, ec2, snapshot, blocks):
     wrong("INVALID_VOLUME_SIZE", ebs.start_snapshot, VolumeSize=0, ParentSnapshotId=child)
 
     # What an instance sees.
-    volume = judge("GET", f"volume/{child}")
-    check("volume", len(volume), 1 << 30)
-    for index in (0, 1, 5, 7, 2047):
+    volume = judge("GET", f"volume/{child}", length=8 * BLOCK)
+    for index in range(8):
         want = (blocks | changed).get(index, bytes(BLOCK))
         check(f"block {index}", volume[index * BLOCK : (index + 1) * BLOCK] == want, True)
-    noise = judge("GET", f"volume/{child}?encrypted=1")
+    noise = judge("GET", f"volume/{child}?encrypted=1", length=8 * BLOCK)
     check("written zeros stay", noise[7 * BLOCK : 8 * BLOCK], bytes(BLOCK))
     check("absent is noise", noise[BLOCK : 2 * BLOCK].count(0) < BLOCK // 64, True)
     for id in (child, stranger):
@@ -471,6 +470,15 @@ def copying(ec2, image, snapshot):
     check("snapshot tags", west.describe_snapshots(SnapshotIds=[its])["Snapshots"][0]["Tags"], [{"Key": "of", "Value": "snapshot"}])
     there = read_all(client("ebs", "us-west-2"), its)[0]
     check("same content", there == read_all(client("ebs"), snapshot)[0], True)
+    faults({"op": "CopyImage", "region": "us-west-2", "do": "fail-completion"})
+    failed = west.copy_image(**(ask | {"ClientToken": "w", "Name": "fails"}))["ImageId"]
+    faults({"op": "CopyImage", "region": "us-west-2", "do": "throttle"})
+    refused("RequestLimitExceeded", west.copy_image, 503, **(ask | {"ClientToken": "x", "Name": "later"}))
+    refused("DryRunOperation", ec2.copy_image, 412, DryRun=True, **(ask | {"Name": "here"}))
+    faults()
+    time.sleep(0.3)
+    check("failed", west.describe_images(ImageIds=[failed])["Images"][0]["State"], "failed")
+    west.deregister_image(ImageId=failed, DeleteAssociatedSnapshots=True)
     alone = west.copy_snapshot(SourceRegion="us-east-1", SourceSnapshotId=snapshot, Encrypted=True)["SnapshotId"]
     check("copied snapshot", (finished(west, alone)["State"], finished(west, alone)["Encrypted"]), ("completed", True))
     west.delete_snapshot(SnapshotId=alone)

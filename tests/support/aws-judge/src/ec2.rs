@@ -8,7 +8,7 @@ use crate::form::Form;
 use crate::reply::{Fail, Reply, Service};
 use crate::state::State;
 use crate::xml::Xml;
-use crate::{images, sharing, snapshots};
+use crate::{images, register, sharing, snapshots};
 
 /// A call whose signature is good.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ const ENTRIES: &[Entry] = entries! {
     "DeleteSnapshot": &["SnapshotId"], &["SnapshotId"], snapshots::check_id, snapshots::delete;
     "CopySnapshot": snapshots::COPY, &["SourceRegion", "SourceSnapshotId"], |_| Ok(()), snapshots::copy;
     "CreateTags": &["ResourceId.#", "Tag.#.Key", "Tag.#.Value"], &["ResourceId.1", "Tag.1.Key"], |_| Ok(()), sharing::create_tags;
-    "RegisterImage": images::REGISTER, &["Name"], images::check_register, images::register;
+    "RegisterImage": register::REGISTER, &["Name"], register::check_register, register::register;
     "DescribeImages": images::DESCRIBE, &[], |_| Ok(()), images::describe;
     "DeregisterImage": &["ImageId", "DeleteAssociatedSnapshots"], &["ImageId"], images::check_id, images::deregister;
     "CopyImage": images::COPY, &["Name", "SourceImageId", "SourceRegion"], images::check_copy, images::copy;

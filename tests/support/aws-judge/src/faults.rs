@@ -13,6 +13,8 @@ use crate::reply::{Fail, Service};
 pub struct Fault {
     op: Names,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     nth: Option<Numbers>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from: Option<u64>,
@@ -179,7 +181,8 @@ impl Armed {
         let by_block = fault.blocks.is_none_or(|(low, high)| {
             call.block.is_some_and(|block| block >= low && high.is_none_or(|high| block <= high))
         });
-        if !by_name || !by_block {
+        let by_region = fault.region.as_ref().is_none_or(|region| *region == call.region);
+        if !by_name || !by_block || !by_region {
             return false;
         }
         let start = match fault.since {

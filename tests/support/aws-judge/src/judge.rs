@@ -1,7 +1,9 @@
 //! The server as a value: starts, can be asked, stops when dropped.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -141,9 +143,17 @@ impl Judge {
     /// # Errors
     /// If there is no such snapshot, its data wasn't kept, or `out` fails.
     pub fn write_volume(&self, id: &str, view: View, out: &mut dyn Write) -> io::Result<()> {
-        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no snapshot {id}"));
-        let snapshot = find(&self.shared, id).ok_or_else(missing)?;
+        let snapshot = find(&self.shared, id).ok_or_else(|| no_snapshot(id))?;
         volume::write(&self.shared, &snapshot, view, out)
+    }
+
+    /// The same as a file, with holes where there would be zeros.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn save_volume(&self, id: &str, view: View, path: &Path) -> io::Result<()> {
+        let snapshot = find(&self.shared, id).ok_or_else(|| no_snapshot(id))?;
+        volume::save(&self.shared, &snapshot, view, &File::create(path)?)
     }
 
     /// A completed snapshot in the configured region that no call made.
@@ -196,7 +206,9 @@ impl Judge {
             id: id.clone(),
             region,
             deregistered: false,
-            until: None,
+            started: Instant::now(),
+            until: Instant::now(),
+            fails: false,
             created: time::now(),
             name: name.into(),
             description: String::new(),
@@ -238,6 +250,10 @@ impl Drop for Judge {
             runtime.shutdown_timeout(Duration::from_millis(200));
         }
     }
+}
+
+fn no_snapshot(id: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("no snapshot {id}"))
 }
 
 /// A snapshot, deleted or not.

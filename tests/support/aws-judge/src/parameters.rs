@@ -142,7 +142,8 @@ fn get(state: &State, region: &str, body: &Value) -> Result<Value, Fail> {
     let name = body["Name"].as_str().unwrap_or_default();
     let found =
         state.parameters.iter().find(|parameter| parameter.region == region && parameter.name == name);
-    let parameter = found.ok_or_else(|| Fail::new(400, "ParameterNotFound", ""))?;
+    let parameter =
+        found.ok_or_else(|| Fail::new(400, "ParameterNotFound", format!("Parameter {name} not found.")))?;
     let arn =
         format!("arn:aws:ssm:{region}:{}:parameter/{}", state.config.account, name.trim_start_matches('/'));
     Ok(json!({"Parameter": {

@@ -261,7 +261,12 @@ fn dispatch(
             };
             ebs::answer(shared, &ask, plan)
         }
-        Service::Ec2 => ec2::answer(&mut shared.state(), call, form()?, request_id),
+        Service::Ec2 => {
+            let mut state = shared.state();
+            let reply = ec2::answer(&mut state, call, form()?, request_id)?;
+            state.mislead(call, plan);
+            Ok(reply)
+        }
         Service::Sts => parameters::sts(&shared.state(), form()?, request_id),
         Service::Ssm => parameters::ssm(&mut shared.state(), call, &asked.body.data),
     }

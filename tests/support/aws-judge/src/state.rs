@@ -295,9 +295,8 @@ impl State {
 
     /// Lets time pass for all.
     pub(crate) fn settle(&mut self) {
-        let Self { config, snapshots, images, .. } = self;
+        let Self { config, snapshots, .. } = self;
         snapshots.iter_mut().for_each(|snapshot| snapshot.settle(config));
-        images.iter_mut().for_each(Image::settle);
     }
 
     /// Notes what a good client doesn't do.
@@ -308,6 +307,16 @@ impl State {
         }
     }
 
+    fn moments(&mut self, region: &str, subject: &str) -> Moments {
+        if let Some(image) = self.images.iter().find(|image| image.id == subject) {
+            return Moments { started: Some(image.started), completed: image.available() };
+        }
+        self.snapshot(region, subject).map_or_else(Moments::default, |snapshot| Moments {
+            started: Some(snapshot.started),
+            completed: snapshot.completed,
+        })
+    }
+
     /// A call begins: counts it and asks the script.
     pub(crate) fn begin(&mut self, call: &Call) -> Plan {
         let now = self.now.entry(call.operation.clone()).or_default();
@@ -316,11 +325,28 @@ impl State {
         operation.calls += 1;
         operation.peak = operation.peak.max(*now);
         let subject = call.subject.as_deref().unwrap_or_default();
-        let moments = self.snapshot(&call.region, subject).map_or_else(Moments::default, |snapshot| {
-            Moments { started: Some(snapshot.started), completed: snapshot.completed }
-        });
+        let moments = self.moments(&call.region, subject);
         let caller = self.config.arn();
         crate::faults::plan(&mut self.script, call, moments, &caller)
+    }
+
+    /// Lets what RegisterImage, CopyImage or CopySnapshot just made be late or fail.
+    pub(crate) fn mislead(&mut self, call: &Call, plan: &Plan) {
+        match call.operation.as_str() {
+            "RegisterImage" | "CopyImage" => {
+                let Some(image) = self.images.last_mut() else { return };
+                image.fails |= plan.fail_completion;
+                image.until = plan.completion.map_or(image.until, |delay| image.started + delay);
+            }
+            "CopySnapshot" => {
+                let Some(snapshot) = self.snapshots.last_mut() else { return };
+                if let Phase::Sealed { until, fails } = &mut snapshot.phase {
+                    *fails |= plan.fail_completion;
+                    *until = plan.completion.map_or(*until, |delay| snapshot.started + delay);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// A call ends. `None`: without an answer.

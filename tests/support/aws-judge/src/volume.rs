@@ -1,10 +1,12 @@
 //! The disk that an instance sees.
 
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 
 use crate::BLOCK_SIZE;
 use crate::faults::splitmix;
-use crate::state::{Shared, Snapshot};
+use crate::state::{Place, Shared, Snapshot};
 
 /// What blocks that were never put read as.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,6 +32,20 @@ pub(crate) fn block(shared: &Shared, snapshot: &Snapshot, index: u32, view: View
 /// All of them.
 pub(crate) fn write(shared: &Shared, snapshot: &Snapshot, view: View, out: &mut dyn Write) -> io::Result<()> {
     (0..snapshot.block_count()).try_for_each(|index| out.write_all(&block(shared, snapshot, index, view)?))
+}
+
+/// The same, sparse.
+pub(crate) fn save(shared: &Shared, snapshot: &Snapshot, view: View, file: &File) -> io::Result<()> {
+    let size = BLOCK_SIZE as u64;
+    file.set_len(u64::from(snapshot.block_count()) * size)?;
+    for index in 0..snapshot.block_count() {
+        let absent = snapshot.block(index).is_none_or(|block| block.place == Place::Zeros);
+        if absent && (view == View::Plain || snapshot.block(index).is_some()) {
+            continue;
+        }
+        file.write_all_at(&block(shared, snapshot, index, view)?, u64::from(index) * size)?;
+    }
+    Ok(())
 }
 
 /// Deterministic, never all zeros.
