@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let aws = Aws::connect(&Connect::new())?;
     let settings = Settings::new().description(path.display().to_string());
-    let journal = path.with_added_extension("push");
+    let journal = PathBuf::from(format!("{}.push", path.display()));
     let upload = Upload::new(&aws, &settings).journal(&journal).run(&Source::raw(&image), &mut Bar);
     eprintln!();
     let uploaded = upload.inspect_err(|failure| {

@@ -56,11 +56,11 @@ pub(crate) struct Outcome {
 
 impl Job {
     pub(crate) fn push(image: &Path) -> Self {
-        Self { image: image.to_owned(), outcome: image.with_added_extension("outcome"), ..Self::default() }
+        Self { image: image.to_owned(), outcome: beside(image, "outcome"), ..Self::default() }
     }
 
     pub(crate) fn journal(mut self) -> Self {
-        self.journal = Some(self.image.with_added_extension("push"));
+        self.journal = Some(beside(&self.image, "push"));
         self
     }
 
@@ -103,6 +103,10 @@ impl Job {
         assert!(violations.is_empty(), "{violations:?}");
         (id, outcome)
     }
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    PathBuf::from(format!("{}.{end}", path.display()))
 }
 
 /// Not a test but what [`Job::spawn`] runs.

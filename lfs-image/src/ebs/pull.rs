@@ -56,7 +56,11 @@ impl<'a> Pull<'a> {
     /// Where the image grows until it is complete, and what belongs to it. They stay after a failure, for the next try.
     #[must_use]
     pub fn partial(&self) -> [PathBuf; 2] {
-        ["partial", "pull"].map(|end| self.out.with_added_extension(format!("{}.{end}", self.snapshot_id)))
+        ["partial", "pull"].map(|end| {
+            let mut path = self.out.as_os_str().to_owned();
+            path.push(format!(".{}.{end}", self.snapshot_id));
+            PathBuf::from(path)
+        })
     }
 
     /// Fetches the image.
