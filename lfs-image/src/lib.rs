@@ -5,6 +5,8 @@
 
 mod archive;
 mod boot;
+#[cfg(feature = "ebs")]
+pub mod ebs;
 mod error;
 mod ext4;
 mod fat;

@@ -210,6 +210,11 @@ impl Gpt {
         self.disk_sectors
     }
 
+    /// The sector behind the last partition, wherever that lies; 0 where there is none.
+    pub(crate) fn end_of_partitions(&self) -> u64 {
+        self.records().map(|(_, record)| record.ending_lba.get().saturating_add(1)).max().unwrap_or(0)
+    }
+
     /// The disk's own GUID.
     pub(crate) fn disk_guid(&self) -> Uuid {
         self.disk_guid
