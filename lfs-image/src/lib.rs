@@ -1,8 +1,6 @@
 //! Turns a root filesystem tarball into a bootable raw disk image: one process, no root, no loop devices, no
 //! external programs.
 
-#![allow(dead_code, unused_imports)]
-
 mod archive;
 mod boot;
 #[cfg(feature = "ebs")]
