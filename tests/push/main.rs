@@ -1,6 +1,7 @@
 //! Uploads to, and downloads from, a server that checks everything that a request says.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic and speak")]
+#![allow(clippy::disallowed_methods, reason = "a test looks at the clock and the environment")]
 
 mod child;
 mod content;
