@@ -2,6 +2,8 @@
 //!
 //! `AWS_ENDPOINT_URL` and the rest of the `aws` command's configuration are heeded. Killed and run again, it goes on.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example speaks")]
+
 use std::error::Error;
 use std::path::PathBuf;
 

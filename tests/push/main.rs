@@ -1,6 +1,11 @@
 //! Uploads to, and downloads from, a server that checks everything that a request says.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic and speak")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test may panic, speak, and look around"
+)]
 
 mod child;
 mod content;
