@@ -3,6 +3,8 @@
 
 #![allow(dead_code, unused_imports)]
 
+#[cfg(feature = "ami")]
+pub mod ami;
 mod archive;
 mod boot;
 #[cfg(feature = "ebs")]
