@@ -27,7 +27,6 @@ pub(crate) mod kernel;
 mod lzma;
 mod pe;
 mod plan;
-mod root;
 pub(crate) mod stub;
 pub(crate) mod uki;
 mod userland;
@@ -46,6 +45,7 @@ pub(crate) use plan::{Areas, BootPlan, EspFile, GrubCfg, Options, Survey};
 pub(crate) use root::Root;
 
 use crate::raw::guid::Uuid;
+use crate::tree::root;
 
 /// The part of sector 0 that holds code: the disk signature follows.
 pub(crate) const BOOT_CODE: usize = 440;

@@ -9,6 +9,7 @@ mod links;
 mod merge;
 mod node;
 mod path;
+pub(crate) mod root;
 mod walk;
 
 use std::collections::BTreeMap;
