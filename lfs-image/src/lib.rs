@@ -5,6 +5,7 @@
 
 mod archive;
 mod boot;
+mod configure;
 mod error;
 mod ext4;
 mod fat;
@@ -16,6 +17,7 @@ mod table;
 mod tree;
 
 pub use archive::{Input, ReadOptions, Store, read_archives};
+pub use configure::{Fstab, HostSpec, OwnFile, Target};
 pub use error::{Error, ErrorKind, Result};
 pub use ext4::{Free, InodeCount, Journal};
 pub use image::{
@@ -29,6 +31,6 @@ pub use raw::store::{NoStore, Position, ReadAt};
 pub use raw::time::Timestamp;
 pub use sink::{DigestSink, FileSink, NullSink, StreamSink, Tally};
 pub use tree::{
-    Content, Device, Directory, Entry, EntryKind, Kind, Merge, Meta, Node, NodeId, Segment, Times, Tree,
-    XattrSet, Xattrs,
+    Action, Change, Content, Device, Directory, Entry, EntryKind, Kind, Merge, Meta, Node, NodeId, Segment,
+    Times, Tree, XattrSet, Xattrs,
 };

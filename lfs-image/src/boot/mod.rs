@@ -38,7 +38,7 @@ mod proof;
 
 #[allow(unused_imports)] // for the room that lays out the disk
 pub(crate) use choose::{Bios, Choice, Efi, Method};
-pub(crate) use edit::Edit;
+pub(crate) use edit::{Edit, apply};
 #[allow(unused_imports)]
 pub(crate) use plan::{Areas, BootPlan, EspFile, GrubCfg, Options, Survey};
 #[allow(unused_imports)]

@@ -408,6 +408,7 @@ mod tests {
     use super::*;
     use crate::raw::store::NoStore;
     use crate::tree::Tree;
+    use crate::tree::edit::Editor;
 
     const AREAS: Areas = Areas { bios: 2048, bios_sectors: 2048, payload: 4096 };
 
@@ -481,7 +482,7 @@ mod tests {
             files.extend(grub_cfg.map(|text| (config::PATH, text.as_bytes())));
             for (path, bytes) in files {
                 let edit = Edit::File { path: path.into(), content: Content::bytes(bytes) };
-                edit.apply(&mut tree, Default::default()).unwrap();
+                edit.apply(&mut Editor::new(&mut tree, &NoStore, Default::default())).unwrap();
             }
             tree
         };

@@ -16,6 +16,7 @@ use crate::raw::blob::Blob;
 use crate::raw::num::index;
 use crate::raw::out::Out;
 use crate::raw::out::tests::Memory;
+use crate::tree::edit::Editor;
 use crate::{Content, Kind, Meta, NoStore, NodeId, Tree};
 
 const SECTOR: u64 = 512;
@@ -304,9 +305,7 @@ fn plan(machine: &mut Machine, method: Method) -> Boot {
     let plan = survey.plan(choice, &options, &machine.disk(), areas).unwrap();
     eprintln!("{:?} {:?}: {:#?}", machine.arch, method, plan.notes);
     assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
-    for edit in &plan.edits {
-        edit.apply(&mut machine.tree, Default::default()).unwrap();
-    }
+    apply(&plan.edits, &mut Editor::new(&mut machine.tree, &NoStore, Default::default())).unwrap();
     let _ = fs::remove_dir_all(machine.dir.path().join("root"));
     Boot {
         choice: plan.choice,

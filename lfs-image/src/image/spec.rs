@@ -1,5 +1,6 @@
 //! What an image is to be like.
 
+use crate::configure::HostSpec;
 use crate::error::{Error, Result};
 use crate::ext4::{Free, InodeCount, Journal};
 use crate::raw::guid::Uuid;
@@ -80,6 +81,7 @@ pub struct ImageSpec {
     pub(crate) cmdline: Option<String>,
     pub(crate) append: Vec<String>,
     pub(crate) grub_config: GrubConfig,
+    pub(crate) host: HostSpec,
 }
 
 impl Default for ImageSpec {
@@ -101,6 +103,7 @@ impl Default for ImageSpec {
             cmdline: None,
             append: Vec::new(),
             grub_config: GrubConfig::Auto,
+            host: HostSpec::default(),
         }
     }
 }
@@ -226,6 +229,13 @@ impl ImageSpec {
         self
     }
 
+    /// What the tree is made into before it becomes an image.
+    #[must_use]
+    pub fn host(mut self, host: HostSpec) -> Self {
+        self.host = host;
+        self
+    }
+
     /// The label as the superblock stores it.
     pub(crate) fn label_bytes(&self) -> Result<[u8; 16]> {
         let mut bytes = [0; 16];
@@ -245,7 +255,7 @@ impl ImageSpec {
     pub(crate) fn canonical(&self) -> String {
         format!(
             "table={:?} size={:?} free={:?} label={} uuid={:?} time={:?} reserved={} inodes={:?} journal={:?} \
-             ea_inode={} esp={:?} boot={:?} kernel={:?} cmdline={:?} append={:?} grub_config={:?}",
+             ea_inode={} esp={:?} boot={:?} kernel={:?} cmdline={:?} append={:?} grub_config={:?}{}",
             self.table,
             self.size,
             self.free,
@@ -261,7 +271,8 @@ impl ImageSpec {
             self.kernel,
             self.cmdline,
             self.append,
-            self.grub_config
+            self.grub_config,
+            self.host.canonical()
         )
     }
 }
