@@ -6,9 +6,32 @@ use crate::error::{Error, Result};
 /// The longest command line that every kernel takes, in bytes: COMMAND_LINE_SIZE of x86 and arm64 less its NUL.
 pub(crate) const MAX: usize = 2047;
 
+/// Whose machine the kernel starts on, where that changes what it should be told.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Host {
+    /// Any.
+    #[default]
+    Any,
+    Xen,
+    Ec2,
+}
+
+impl Host {
+    /// What it adds to a default command line.
+    pub(crate) fn wants(self) -> &'static [&'static str] {
+        match self {
+            Self::Any | Self::Xen => &[],
+            // A volume may take its time: a request that times out makes the filesystem read-only. Source: "NVMe I/O
+            // operation timeout" in the EBS user guide, which asks for the maximum; kernels before 4.15 take 255.
+            Self::Ec2 => &["nvme_core.io_timeout=4294967295"],
+        }
+    }
+}
+
 /// Where the parts of a command line come from.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
+    pub(crate) host: Host,
     /// In place of the default.
     pub(crate) replace: Option<String>,
     /// Behind the default, or what replaces it.
@@ -16,7 +39,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Whether nothing was asked for.
+    /// Whether no words were asked for.
     pub(crate) fn is_default(&self) -> bool {
         self.replace.is_none() && self.append.is_empty()
     }
@@ -30,11 +53,14 @@ impl Options {
 /// names its console (ACPI SPCR, or the device tree's stdout-path), and the kernel takes that unless told otherwise.
 pub(crate) fn assemble(arch: Arch, root_partuuid: &str, options: &Options) -> Result<String> {
     let base = options.replace.clone().unwrap_or_else(|| {
-        let console = match arch {
-            Arch::X86_64 => " console=tty0 console=ttyS0,115200n8",
-            Arch::Aarch64 => "",
+        let root = format!("root=PARTUUID={root_partuuid} rootwait ro");
+        let consoles: &[&str] = match (arch, options.host) {
+            // Guests without emulated devices (PV, PVH) have no serial port; a console that isn't there is passed over.
+            (Arch::X86_64, Host::Xen) => &["console=tty0", "console=hvc0", "console=ttyS0,115200n8"],
+            (Arch::X86_64, _) => &["console=tty0", "console=ttyS0,115200n8"],
+            (Arch::Aarch64, _) => &[],
         };
-        format!("root=PARTUUID={root_partuuid} rootwait ro{console}")
+        [&[root.as_str()], consoles, options.host.wants()].concat().join(" ")
     });
     let parts = std::iter::once(base.as_str()).chain(options.append.iter().map(String::as_str));
     let line = parts.map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
@@ -89,9 +115,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_host_wants() {
+        let line = |arch, host, replace: Option<&str>| {
+            let replace = replace.map(str::to_owned);
+            assemble(arch, "x-1", &Options { host, replace, append: vec!["quiet".into()] }).unwrap()
+        };
+        assert_eq!(
+            line(Arch::X86_64, Host::Ec2, None),
+            "root=PARTUUID=x-1 rootwait ro console=tty0 console=ttyS0,115200n8 nvme_core.io_timeout=4294967295 quiet"
+        );
+        assert_eq!(
+            line(Arch::Aarch64, Host::Ec2, None),
+            "root=PARTUUID=x-1 rootwait ro nvme_core.io_timeout=4294967295 quiet"
+        );
+        assert_eq!(
+            line(Arch::X86_64, Host::Xen, None),
+            "root=PARTUUID=x-1 rootwait ro console=tty0 console=hvc0 console=ttyS0,115200n8 quiet"
+        );
+        // It is part of the default, which a command line of one's own replaces as a whole.
+        assert_eq!(line(Arch::X86_64, Host::Ec2, Some("ro")), "ro quiet");
+    }
+
+    #[test]
     fn limits() {
         let with = |text: &str| {
-            assemble(Arch::X86_64, "", &Options { replace: Some(text.into()), append: Vec::new() })
+            assemble(Arch::X86_64, "", &Options { replace: Some(text.into()), ..Options::default() })
         };
         for bad in ["a\nb", "a\0b", "a\tb"] {
             assert!(with(bad).unwrap_err().to_string().ends_with("at byte 1"));

@@ -316,7 +316,11 @@ impl<'a> Survey<'a> {
             }
             (Some(content), GrubCfg::Auto) => {
                 let text = self.root.read(content, config::PATH, MAX_TEXT)?;
-                judge::judge(&String::from_utf8_lossy(&text), disk, self.root)
+                let text = String::from_utf8_lossy(&text);
+                let wants = options.cmdline.host.wants().iter();
+                let lacks =
+                    wants.filter(|word| !text.contains(**word)).map(|word| format!("it lacks {word}"));
+                judge::judge(&text, disk, self.root).into_iter().chain(lacks).collect()
             }
         };
         let Some(first) = reasons.first() else {
@@ -525,6 +529,13 @@ mod tests {
         assert!(
             written(&plan(&with(Some(fine)), &appended).unwrap(), config::PATH).unwrap().contains(" quiet\n")
         );
+
+        let mut ec2 = Options::default();
+        ec2.cmdline.host = cmdline::Host::Ec2;
+        let adapted = plan(&with(Some(fine)), &ec2).unwrap();
+        assert!(written(&adapted, config::PATH).unwrap().contains(" nvme_core.io_timeout=4294967295\n"));
+        let patient = fine.replace(" ro\n", " ro nvme_core.io_timeout=4294967295\n");
+        assert!(written(&plan(&with(Some(&patient)), &ec2).unwrap(), config::PATH).is_none());
 
         // A kernel that was named comes first, whatever its age.
         let named = Options { kernel: Some("boot/vmlinuz-6.9.2".into()), ..Options::default() };

@@ -299,7 +299,7 @@ fn plan(machine: &mut Machine, method: Method) -> Boot {
     };
     let append = vec!["panic=5".to_owned()];
     let options =
-        Options { method, cmdline: cmdline::Options { replace: None, append }, ..Options::default() };
+        Options { method, cmdline: cmdline::Options { append, ..Default::default() }, ..Options::default() };
     let survey = Survey::look(machine.root(), None).unwrap();
     let choice = survey.choose(&options, machine.gpt).unwrap();
     let plan = survey.plan(choice, &options, &machine.disk(), areas).unwrap();

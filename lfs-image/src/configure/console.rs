@@ -23,11 +23,6 @@ pub(crate) fn device(target: Option<Target>) -> &'static str {
     }
 }
 
-/// What the kernel has to be told, beyond the screen and the first serial port, which it is told anyway.
-pub(super) fn kernel_argument(target: Option<Target>) -> Option<&'static str> {
-    (target == Some(Target::Xen)).then_some("console=hvc0")
-}
-
 pub(super) fn edit(
     editor: &mut Editor<'_>,
     target: Option<Target>,

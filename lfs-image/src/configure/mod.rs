@@ -79,14 +79,7 @@ pub(crate) fn shape(editor: &mut Editor<'_>, spec: &HostSpec) -> Result<()> {
 
 /// What the kernel's command line must have for these edits to work.
 pub(crate) fn kernel_arguments(root: Root<'_>, spec: &HostSpec) -> Vec<&'static str> {
-    let mut arguments = Vec::new();
-    if spec.network {
-        arguments.extend(network::kernel_argument(&System::of(root)));
-    }
-    if spec.console {
-        arguments.extend(console::kernel_argument(spec.target));
-    }
-    arguments
+    if spec.network { network::kernel_argument(&System::of(root)).into_iter().collect() } else { Vec::new() }
 }
 
 /// Makes the edits. `starts` says whether the disk starts by itself: a tree without an init and without a kernel that is

@@ -2,8 +2,9 @@
 
 use super::layout::Role;
 use super::spec::{Boot, GrubConfig, ImageSpec, PartitionTable};
+use crate::boot::cmdline::Host;
 use crate::boot::{self, Areas, BootPlan, Disk, Method, Survey};
-use crate::configure::{Place, kernel_arguments};
+use crate::configure::{Place, Target, kernel_arguments};
 use crate::error::{Error, Result};
 use crate::fat;
 use crate::raw::guid::Uuid;
@@ -46,7 +47,15 @@ pub(super) fn plan(
     let options = boot::Options {
         method,
         kernel: spec.kernel.clone(),
-        cmdline: boot::cmdline::Options { replace: spec.cmdline.clone(), append },
+        cmdline: boot::cmdline::Options {
+            host: match spec.host.target {
+                None | Some(Target::Qemu) => Host::Any,
+                Some(Target::Xen) => Host::Xen,
+                Some(Target::Ec2) => Host::Ec2,
+            },
+            replace: spec.cmdline.clone(),
+            append,
+        },
         grub_cfg: match spec.grub_config {
             GrubConfig::Auto => boot::GrubCfg::Auto,
             GrubConfig::Keep => boot::GrubCfg::Keep,

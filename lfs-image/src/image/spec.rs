@@ -1,6 +1,6 @@
 //! What an image is to be like.
 
-use crate::configure::HostSpec;
+use crate::configure::{HostSpec, Target};
 use crate::error::{Error, Result};
 use crate::ext4::{Free, InodeCount, Journal};
 use crate::raw::guid::Uuid;
@@ -201,7 +201,8 @@ impl ImageSpec {
         self
     }
 
-    /// The kernel's whole command line, in place of the default (`root=PARTUUID=… rootwait ro` and the consoles).
+    /// The kernel's whole command line, in place of the default (`root=PARTUUID=… rootwait ro`, the consoles, and
+    /// what the target wants).
     #[must_use]
     pub fn cmdline(mut self, line: impl Into<String>) -> Self {
         self.cmdline = Some(line.into());
@@ -227,6 +228,13 @@ impl ImageSpec {
     pub fn esp(mut self, bytes: u64) -> Self {
         self.esp = Some(bytes);
         self
+    }
+
+    /// Where the image is to run: the tree becomes a host there, see [`HostSpec::target`], and the kernel is told what it
+    /// has to know. Without it, the tree is changed as far as booting needs, and the command line is what serves everywhere.
+    #[must_use]
+    pub fn target(self, target: Target) -> Self {
+        self.host(HostSpec::target(target))
     }
 
     /// What the tree is made into before it becomes an image.
