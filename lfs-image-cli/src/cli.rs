@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use lfs_image::{Free, Journal, Timestamp, Uuid};
 
+use crate::host::HostArgs;
 use crate::values;
 
 /// A root filesystem tarball to a bootable raw disk image.
@@ -105,6 +106,9 @@ pub(crate) struct Raw {
     pub(crate) image: ImageArgs,
 
     #[command(flatten)]
+    pub(crate) host: HostArgs,
+
+    #[command(flatten)]
     pub(crate) archive: ArchiveArgs,
 
     /// Compute the image's SHA-256, too: holes are hashed as zeros, about a second for each GiB
@@ -115,7 +119,7 @@ pub(crate) struct Raw {
     #[arg(long, help_heading = "Output")]
     pub(crate) sync: bool,
 
-    /// Plan only: print what the image would be, write nothing
+    /// Plan only: print what the image would be and every edit of the tree as a diff, write nothing
     #[arg(long, conflicts_with_all = ["digest", "sync"], help_heading = "Output")]
     pub(crate) dry_run: bool,
 }
@@ -124,6 +128,7 @@ const RAW_EXAMPLES: &str = "\
 Examples:
   lfs-image raw rootfs.tar.zst out.img
   lfs-image raw --size 8G --label lfs rootfs.tar out.img
+  lfs-image raw --target ec2 --hostname lfs --authorized-key ~/.ssh/id_ed25519.pub rootfs.tar out.img
   lfs-image raw --overlay config.tar --overlay keys.tar rootfs.tar.xz out.img
   tar -C /mnt/lfs -c --xattrs --numeric-owner . | lfs-image raw - out.img
   lfs-image raw rootfs.tar - | ssh host 'cat > /dev/vdb'
@@ -156,6 +161,9 @@ pub(crate) struct Inspect {
 
     #[command(flatten)]
     pub(crate) image: ImageArgs,
+
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
 
     #[command(flatten)]
     pub(crate) archive: ArchiveArgs,

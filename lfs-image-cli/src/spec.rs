@@ -104,13 +104,13 @@ impl Raw {
                 "--json prints to stdout, where the image goes: the same with --dry-run tells about it",
             );
         }
-        self.image.fault().or_else(|| self.archive.fault(&self.rootfs))
+        self.image.fault().or_else(|| self.host.fault()).or_else(|| self.archive.fault(&self.rootfs))
     }
 }
 
 impl Inspect {
     pub(crate) fn fault(&self) -> Option<&'static str> {
-        self.image.fault().or_else(|| self.archive.fault(&self.file))
+        self.image.fault().or_else(|| self.host.fault()).or_else(|| self.archive.fault(&self.file))
     }
 }
 

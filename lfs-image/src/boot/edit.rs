@@ -19,15 +19,18 @@ impl Edit {
     /// Applies it.
     pub(crate) fn apply(&self, editor: &mut Editor<'_>) -> Result<()> {
         match self {
-            Self::File { path, content } => {
-                match content.inline().and_then(|bytes| str::from_utf8(bytes).ok()) {
-                    Some(text) => editor.write(File::new(path, text, "the boot loader reads it")),
-                    None => editor.put_quietly(path, content.clone()),
-                }
-            }
+            Self::File { path, content } => match text(content) {
+                Some(text) => editor.write(File::new(path, text, "the boot loader reads it")),
+                None => editor.put_quietly(path, content.clone()),
+            },
             Self::Rename { from, to } => editor.rename(from, to, "what was there is kept"),
         }
     }
+}
+
+/// What was made here and is text, as opposed to files that come from the tree.
+fn text(content: &Content) -> Option<&str> {
+    content.inline().filter(|bytes| !bytes.is_empty()).and_then(|bytes| str::from_utf8(bytes).ok())
 }
 
 /// Applies edits in order. Of files that come from elsewhere in the tree the directories are listed, not each of hundreds.
@@ -36,7 +39,7 @@ pub(crate) fn apply(edits: &[Edit], editor: &mut Editor<'_>) -> Result<()> {
     for edit in edits {
         edit.apply(editor)?;
         if let Edit::File { path, content } = edit
-            && content.inline().is_none()
+            && text(content).is_none()
         {
             *directories.entry(path.rsplit_once('/').map_or("/", |(dir, _)| dir)).or_default() += 1;
         }
