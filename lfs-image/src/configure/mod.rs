@@ -11,7 +11,9 @@
 //!
 //! Not here: what a loader needs (`boot`), and whether all of it will work (`check`).
 
+mod access;
 mod console;
+mod first_boot;
 mod fstab;
 mod names;
 mod network;
@@ -104,14 +106,26 @@ pub(crate) fn apply(editor: &mut Editor<'_>, spec: &HostSpec, place: &Place, sta
         None if spec.target.is_some() => names::defaults(editor)?,
         None => {}
     }
-    if spec.identity {
-        names::identity(editor, &system, &mut notes)?;
+    if spec.identity && names::identity(editor, &system, &mut notes)? {
+        first_boot::host_keys(editor, &system, &mut notes)?;
     }
     if spec.network {
         network::edit(editor, &system, &mut notes)?;
     }
     if spec.console {
         console::edit(editor, spec.target, &system, &mut notes)?;
+    }
+    if spec.grow {
+        first_boot::grow(editor, &system, &mut notes)?;
+    }
+    if spec.user.is_some() || !spec.authorized_keys.is_empty() || spec.imds_ssh_key || spec.user_data {
+        let authorized_keys = access::edit(editor, spec, &mut notes)?;
+        if spec.imds_ssh_key || spec.user_data {
+            first_boot::imds(editor, &system, spec, &authorized_keys, &mut notes)?;
+        }
+    }
+    if spec.lock_root || spec.scrub {
+        access::lock_root(editor)?;
     }
     Ok(notes)
 }
