@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use lfs_image::{Free, Journal, Timestamp, Uuid};
 
-use crate::host::HostArgs;
+use crate::host::{HostArgs, Place};
 use crate::values;
 
 /// A root filesystem tarball to a bootable raw disk image.
@@ -56,6 +56,7 @@ Examples:
   lfs-image raw rootfs.tar.zst out.img     make a disk for QEMU, Xen or a cloud
   lfs-image raw --size 8G - out.img        of an exact size, from a pipe
   lfs-image inspect out.img                show what is on a disk
+  lfs-image check --for ec2 rootfs.tar     say what it lacks to run there
   lfs-image inspect rootfs.tar.zst         show what would become of an archive
 
 Exit codes: 0 done, 1 failed, 2 used wrongly, 130 interrupted by a signal.
@@ -80,6 +81,7 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     Raw(Box<Raw>),
     Inspect(Box<Inspect>),
+    Check(Box<Check>),
     Completions(Completions),
     Man(Man),
 }
@@ -175,6 +177,54 @@ Examples:
   lfs-image inspect --usage 2 out.img
   lfs-image inspect --plan --table mbr rootfs.tar.zst
   lfs-image inspect --json out.img | jq -r .root";
+
+/// Say what a tarball or an image lacks to run somewhere, and what must not be public.
+///
+/// An archive is looked at as `raw` would make it with the same options and `--target` set to where it is to run; an image as
+/// it is. The list goes to stdout, the worst first; exit code 1 if something is fatal.
+#[derive(Args, Debug)]
+#[command(after_long_help = CHECK_EXAMPLES)]
+pub(crate) struct Check {
+    /// An image or an archive; `-` is an archive from stdin
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+
+    /// Where it is to run
+    #[arg(long = "for", value_enum, value_name = "TARGET")]
+    pub(crate) target: Place,
+
+    /// Look for what must not be in an image that everybody may read, too; of an archive before anything is done to it,
+    /// unless it is with --scrub
+    #[arg(long)]
+    pub(crate) public: bool,
+
+    /// The name that a public image is to have
+    #[arg(long, value_name = "TEXT", requires = "public")]
+    pub(crate) name: Option<String>,
+
+    /// Its description
+    #[arg(long, value_name = "TEXT", requires = "public")]
+    pub(crate) description: Option<String>,
+
+    /// Exit with 0 in spite of fatal findings
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    #[command(flatten)]
+    pub(crate) image: ImageArgs,
+
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+
+    #[command(flatten)]
+    pub(crate) archive: ArchiveArgs,
+}
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  lfs-image check --for ec2 rootfs.tar.zst
+  lfs-image check --for ec2 --imds-ssh-key rootfs.tar.zst
+  lfs-image check --for ec2 --public --json out.img | jq -r '.findings[].path'";
 
 /// What an image is to be like.
 #[derive(Args, Debug)]
@@ -338,6 +388,7 @@ impl Cli {
         let refused = match &self.command {
             Command::Raw(raw) => ("raw", raw.fault(self.global.json)),
             Command::Inspect(inspect) => ("inspect", inspect.fault()),
+            Command::Check(check) => ("check", check.fault()),
             Command::Completions(_) | Command::Man(_) => return,
         };
         if let (name, Some(fault)) = refused {

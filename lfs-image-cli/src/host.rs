@@ -102,6 +102,37 @@ impl TargetName {
     }
 }
 
+/// A place where an image runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Place {
+    /// QEMU, and clouds that are QEMU
+    Qemu,
+    /// Xen
+    Xen,
+    /// Amazon EC2
+    Ec2,
+}
+
+impl From<Place> for Target {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Qemu => Self::Qemu,
+            Place::Xen => Self::Xen,
+            Place::Ec2 => Self::Ec2,
+        }
+    }
+}
+
+impl From<Place> for TargetName {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Qemu => Self::Qemu,
+            Place::Xen => Self::Xen,
+            Place::Ec2 => Self::Ec2,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum FstabLines {
     /// None

@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod config;
+mod ext4_tree;
 mod failure;
 mod host;
 mod interrupt;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lfs_image::{Boot, GrubConfig, ImageSpec, InodeCount, PartitionTable, ReadOptions};
 
-use crate::cli::{ArchiveArgs, BootMethod, GrubCfg, ImageArgs, Inspect, Raw, Table};
+use crate::cli::{ArchiveArgs, BootMethod, Check, GrubCfg, ImageArgs, Inspect, Raw, Table};
 
 impl ImageArgs {
     /// The image that was asked for.
@@ -109,6 +109,12 @@ impl Raw {
 }
 
 impl Inspect {
+    pub(crate) fn fault(&self) -> Option<&'static str> {
+        self.image.fault().or_else(|| self.host.fault()).or_else(|| self.archive.fault(&self.file))
+    }
+}
+
+impl Check {
     pub(crate) fn fault(&self) -> Option<&'static str> {
         self.image.fault().or_else(|| self.host.fault()).or_else(|| self.archive.fault(&self.file))
     }

@@ -5,6 +5,7 @@
 
 mod archive;
 mod boot;
+mod check;
 mod configure;
 mod error;
 mod ext4;
@@ -17,6 +18,7 @@ mod table;
 mod tree;
 
 pub use archive::{Input, ReadOptions, Store, read_archives};
+pub use check::{Finding, Severity, check_name, check_public};
 pub use configure::{Fstab, HostSpec, OwnFile, Target};
 pub use error::{Error, ErrorKind, Result};
 pub use ext4::{Free, InodeCount, Journal};

@@ -5,6 +5,9 @@
 mod bad;
 mod boot;
 mod help;
+mod host_boot;
+mod host_check;
+mod host_edits;
 mod image;
 mod inspect;
 mod options;

@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Inspect, ui: Ui) -> Result<(), Failure> {
 }
 
 /// The disk in a file, unless there is something else in it.
-fn found(path: &Path) -> Result<Option<(File, Disk)>> {
+pub(crate) fn found(path: &Path) -> Result<Option<(File, Disk)>> {
     // A pipe can't be looked at twice.
     if is_pipe(path) || path.metadata().is_ok_and(|meta| !is_seekable(&meta)) {
         return Ok(None);

@@ -1,5 +1,6 @@
 //! What the command does, one file for each of its verbs.
 
+mod check;
 mod completions;
 mod inspect;
 mod man;
@@ -12,6 +13,7 @@ use crate::ui::Ui;
 pub(crate) fn run(command: Command, ui: Ui) -> Result<(), Failure> {
     match command {
         Command::Raw(raw) => raw::run(&raw, ui),
+        Command::Check(args) => check::run(&args, ui),
         Command::Inspect(inspect) => inspect::run(&inspect, ui),
         Command::Completions(completions) => completions::run(&completions, ui),
         Command::Man(man) => man::run(&man, ui),

@@ -29,7 +29,7 @@ mod pe;
 mod plan;
 pub(crate) mod stub;
 pub(crate) mod uki;
-mod userland;
+pub(crate) mod userland;
 
 #[cfg(test)]
 mod judges;

@@ -113,7 +113,7 @@ fn make(editor: &mut Editor<'_>, name: &str) -> Result<User> {
         let root = editor.root();
         let dir = root.find("/etc/skel").and_then(|id| root.tree.node(id).as_directory());
         dir.into_iter()
-            .flat_map(|dir| dir.iter())
+            .flat_map(crate::tree::Directory::iter)
             .filter_map(|(name, id)| match &root.tree.node(id).kind {
                 Kind::File(content) => Some((
                     std::str::from_utf8(name).ok()?.to_owned(),

@@ -240,6 +240,7 @@ mod tests {
             root_uuid: "1111".into(),
             esp: esp.then(|| "PARTUUID=e-2".into()),
             label: Some("LFS".into()),
+            esp_uuid: None,
         }
     }
 

@@ -23,7 +23,12 @@ mod system;
 
 pub use spec::{Fstab, HostSpec, OwnFile, Target};
 
-pub(crate) use system::{Init, System};
+pub(crate) use access::users;
+pub(crate) use console::{device as console_device, has_login};
+pub(crate) use fstab::Line as FstabLine;
+pub(crate) use names::host_keys;
+pub(crate) use network::{has_client as has_dhcp_client, is_set_up as sets_up_network};
+pub(crate) use system::{Init, System, is_enabled, program};
 
 use crate::error::Result;
 use crate::raw::store::ReadAt;
@@ -41,6 +46,8 @@ pub(crate) struct Place {
     pub(crate) label: Option<String>,
     /// The EFI system partition, as fstab names it.
     pub(crate) esp: Option<String>,
+    /// Its UUID, where it is known: of a disk that is there.
+    pub(crate) esp_uuid: Option<String>,
 }
 
 impl Place {

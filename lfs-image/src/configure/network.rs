@@ -26,7 +26,7 @@ pub(super) fn kernel_argument(system: &System) -> Option<&'static str> {
 /// Whether the tree has what it takes to ask for an address.
 pub(crate) fn has_client(root: Root<'_>, system: &System) -> bool {
     match system.network {
-        Network::Networkd | Network::NetworkManager => true,
+        Network::Networkd | Network::Manager => true,
         Network::Sysconfig => program(root, "dhcpcd").is_some() || program(root, "dhclient").is_some(),
         Network::Ifupdown | Network::Unknown => CLIENTS.iter().any(|name| program(root, name).is_some()),
     }
@@ -52,7 +52,7 @@ pub(crate) fn is_set_up(root: Root<'_>, system: &System) -> bool {
             text(root, "/etc/network/interfaces").is_some_and(|text| ifupdown_by_dhcp(&text))
                 || says("/etc/network/interfaces.d", b"", &ifupdown_by_dhcp)
         }
-        Network::NetworkManager => true,
+        Network::Manager => true,
         Network::Unknown => false,
     }
 }
@@ -72,7 +72,7 @@ pub(super) fn edit(editor: &mut Editor<'_>, system: &System, notes: &mut Notes) 
         Network::Sysconfig => sysconfig(editor, notes),
         Network::Networkd => networkd(editor),
         Network::Ifupdown => ifupdown(editor),
-        Network::NetworkManager => Ok(()),
+        Network::Manager => Ok(()),
         Network::Unknown => {
             notes.warnings.push(
                 "the network isn't set up: there is none of LFS's network scripts, systemd-networkd, ifupdown, NetworkManager"

@@ -21,7 +21,7 @@ pub(crate) enum Network {
     /// Debian: /etc/network/interfaces.
     Ifupdown,
     /// It asks for addresses by DHCP unless told otherwise.
-    NetworkManager,
+    Manager,
     Unknown,
 }
 
@@ -49,9 +49,11 @@ impl System {
         let init_path = INITS[..3].iter().copied().find(|path| root.find(path).is_some());
         let id = init_path.and_then(|path| root.find(path));
         let is_one_of = |paths: &[&str]| paths.iter().any(|path| id.is_some() && root.find(path) == id);
-        let init = if is_one_of(&SYSTEMD) {
+        let there = |path: &&str| root.find(path).is_some();
+        // Where the program is missing, the rest of the tree tells what it should be.
+        let init = if is_one_of(&SYSTEMD) || id.is_none() && SYSTEMD.iter().any(there) {
             Init::Systemd
-        } else if id.is_some() && root.file("/etc/inittab").is_some() && !is_one_of(&["/bin/busybox"]) {
+        } else if root.file("/etc/inittab").is_some() && !is_one_of(&["/bin/busybox"]) {
             Init::SysV
         } else {
             Init::Other
@@ -66,7 +68,7 @@ fn network(root: Root<'_>, init: Init) -> Network {
         return Network::Networkd;
     }
     if wanted("NetworkManager.service") {
-        return Network::NetworkManager;
+        return Network::Manager;
     }
     if init == Init::SysV && root.names("/lib/services").iter().any(|name| name.starts_with(b"ipv4-static"))
         || init == Init::SysV && program(root, "ifup").is_some() && root.find("/etc/sysconfig").is_some()

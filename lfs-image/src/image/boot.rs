@@ -115,6 +115,7 @@ pub(super) fn place(spec: &ImageSpec, plan: Option<&BootPlan>, seed: &Seed, root
         // It is the partition right before the root filesystem.
         esp: esp
             .then(|| format!("PARTUUID={}", partuuid(disk.gpt, seed, Role::Esp, disk.root_partition - 1))),
+        esp_uuid: None,
     }
 }
 

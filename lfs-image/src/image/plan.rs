@@ -6,7 +6,8 @@ use super::boot::{self, Esp, disk_signature, partition_uuid};
 use super::layout::{Layout, Partition, Role, RootSize, Span, wanted_free};
 use super::spec::{ImageSpec, PartitionTable};
 use crate::boot::BootPlan;
-use crate::configure::{self, Notes};
+use crate::check::{self, Finding, Surroundings};
+use crate::configure::{self, Notes, Target};
 use crate::error::{Error, Result};
 use crate::ext4::{self, features::Incompat};
 use crate::fat;
@@ -41,6 +42,7 @@ pub struct Image {
     pub(super) boot: Option<BootPlan>,
     edits: Vec<Change>,
     notes: Notes,
+    surroundings: Surroundings,
     pub(super) esp: Option<fat::Plan>,
     pub(super) root: ext4::Plan,
 }
@@ -70,6 +72,9 @@ impl Image {
         ext4::add_lost_found(&mut tree, Meta::new(0o700, time))?;
         let mut editor = Editor::new(&mut tree, store, time);
         configure::shape(&mut editor, &spec.host)?;
+        if spec.host.scrub {
+            check::scrub(&mut editor)?;
+        }
         let seed = seed(editor.tree, spec);
         let options = ext4_options(spec, &seed, time)?;
         let boot = boot::plan(&mut editor, spec, &seed, options.uuid)?;
@@ -110,7 +115,10 @@ impl Image {
         }
         let esp_uuid = esp.as_ref().map(fat::Plan::uuid);
         let table = Table::plan(&layout, spec, &seed, root.options.uuid, esp_uuid.as_deref())?;
-        Ok(Self { tree, layout, table, boot, edits, notes, esp, root })
+        let gpt = spec.table == PartitionTable::Gpt;
+        let kernel = boot.as_ref().map(|plan| plan.kernel.clone()).or_else(|| spec.kernel.clone());
+        let surroundings = Surroundings { place: Some(place), gpt, kernel };
+        Ok(Self { tree, layout, table, boot, edits, notes, surroundings, esp, root })
     }
 
     /// How the image starts and why so, one line each; empty where nothing on it does.
@@ -141,6 +149,15 @@ impl Image {
     #[must_use]
     pub fn host_warnings(&self) -> &[String] {
         &self.notes.warnings
+    }
+
+    /// What this image lacks to run there, the worst first. The store is the one that it was planned with.
+    ///
+    /// # Errors
+    ///
+    /// When content can't be read.
+    pub fn check(&self, store: &dyn ReadAt, target: Target) -> Result<Vec<Finding>> {
+        check::readiness(&self.tree, store, target, &self.surroundings)
     }
 
     /// The command line that the kernel is started with, if something on the image starts it.

@@ -84,8 +84,7 @@ fi
 printf '%s\n' "$instance" >"$state/instance" || exit 1
 
 if [[ $script == '#!'* ]]; then
-    umask 077
-    printf '%s' "$script" >"$state/user-data" && chmod 0700 "$state/user-data" || exit 1
+    (umask 077 && printf '%s' "$script" >"$state/user-data") && chmod 0700 "$state/user-data" || exit 1
     say "instance $instance: running the script in its user data"
     exec "$state/user-data"
 elif [[ -n $script ]]; then
