@@ -191,7 +191,7 @@ pub(crate) struct Check {
 
     /// Where it is to run
     #[arg(long = "for", value_enum, value_name = "TARGET")]
-    pub(crate) target: Place,
+    pub(crate) place: Place,
 
     /// Look for what must not be in an image that everybody may read, too; of an archive before anything is done to it,
     /// unless it is with --scrub

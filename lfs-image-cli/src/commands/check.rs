@@ -66,7 +66,7 @@ fn input(message: &str) -> Error {
 fn of_archive(args: &Check, ui: Ui) -> Result<Vec<Finding>, Failure> {
     let interrupt = Interrupt::install()?;
     let source = Source::open(&args.file, &args.archive)?;
-    let host = args.host.spec(Some(args.target.into()))?;
+    let host = args.host.spec(Some(args.place.into()))?;
     let scrubs = host.scrub;
     let spec = args.image.spec().host(host);
     let (tree, store) = source.read(&args.archive.options(None), ui, &interrupt)?;
@@ -134,17 +134,24 @@ fn show(args: &Check, findings: &[Finding], ui: Ui) -> Result<(), Failure> {
         };
         ui.result(text + &verdict)?;
     }
-    if fatal == 0 || args.force {
+    gate(findings, args.force)
+}
+
+/// Stops where something is fatal, unless that is to be so.
+pub(crate) fn gate(findings: &[Finding], force: bool) -> Result<(), Failure> {
+    let fatal = findings.iter().filter(|finding| finding.severity == Severity::Fatal).count();
+    if fatal == 0 || force {
         return Ok(());
     }
+    let findings = if fatal == 1 { "finding" } else { "findings" };
     Err(Failure {
-        error: input(&format!("{fatal} fatal findings")),
-        hint: Some("`--force` says yes in spite of them".to_owned()),
+        error: input(&format!("{fatal} fatal {findings}")),
+        hint: Some("`--force` goes on in spite of what is fatal".to_owned()),
     })
 }
 
 impl Check {
     pub(crate) fn target(&self) -> lfs_image::Target {
-        self.target.into()
+        self.place.into()
     }
 }

@@ -71,8 +71,7 @@ pub(super) fn check(
     let udevd = ["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd", "/lib/udev/udevd"];
     let has_loader = loader.is_some()
         || udevd.iter().any(|path| root.find(path).is_some())
-        || root.file("/etc/sysconfig/modules").is_some()
-        || root.file("/etc/modules").is_some();
+        || ["/etc/sysconfig/modules", "/etc/modules"].iter().any(|path| lists_something(root, path));
     if known.loads_modules(&needs) && !has_loader {
         findings
             .warn(
@@ -90,6 +89,16 @@ pub(super) fn check(
             .mend("--nodes, or a kernel with CONFIG_DEVTMPFS_MOUNT=y");
     }
     Ok(())
+}
+
+/// Whether a file has a line that is no remark.
+fn lists_something(root: Root<'_>, path: &str) -> bool {
+    let bytes =
+        root.file(path).and_then(|content| root.read(content, path, 1 << 20).ok()).unwrap_or_default();
+    bytes
+        .split(|c| *c == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .any(|line| !line.is_empty() && !line.starts_with(b"#"))
 }
 
 fn image(root: Root<'_>, target: Target, kernel: &Kernel, findings: &mut Findings) {

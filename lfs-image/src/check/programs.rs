@@ -113,6 +113,8 @@ fn link(
 ) -> Result<()> {
     let configured = configured(root);
     let mut todo = VecDeque::from([path.to_owned()]);
+    // A library that is loaded already is found by its name alone.
+    let mut loaded: BTreeSet<String> = BTreeSet::new();
     let mut missing = BTreeSet::new();
     while let Some(path) = todo.pop_front() {
         let Some(content) = root.file(&path).filter(|content| content.size() <= MAX) else { continue };
@@ -131,6 +133,9 @@ fn link(
         }
         let origin = path.rsplit_once('/').map_or("", |(dir, _)| dir);
         for library in &wants.libraries {
+            if loaded.contains(library) {
+                continue;
+            }
             let own =
                 wants.run_path.iter().map(|dir| dir.replace("${ORIGIN}", origin).replace("$ORIGIN", origin));
             let dirs = own.chain(configured.iter().cloned()).chain(LIBRARIES.map(str::to_owned));
@@ -140,8 +145,12 @@ fn link(
                 dirs.map(|dir| format!("{dir}/{library}")).find(|path| class(root, path) == Some(wants.class))
             };
             match found {
-                Some(path) if seen.insert(path.clone()) => todo.push_back(path),
-                Some(_) => {}
+                Some(path) => {
+                    loaded.insert(library.clone());
+                    if seen.insert(path.clone()) {
+                        todo.push_back(path);
+                    }
+                }
                 None if missing.insert(library.clone()) => {
                     let by = if path == program { String::new() } else { format!(" (for {path})") };
                     findings

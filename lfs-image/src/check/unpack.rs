@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// Reads what `packed` unpacks to, telling `each` of every piece until it says that it has seen enough. Trouble behind the
 /// end of the stream, where kernels keep its length, is none.
 pub(super) fn unpack(packed: Vec<u8>, each: &mut dyn FnMut(&[u8]) -> bool) -> Result<()> {
-    match packed.get(..6).unwrap_or_default() {
+    match packed.as_slice() {
         [0x02, 0x21, 0x4c, 0x18, ..] => return lz4(&packed[4..], each),
         [0x89, b'L', b'Z', b'O', ..] => {
             return Err(Error::input("it is compressed with lzo, which isn't read"));

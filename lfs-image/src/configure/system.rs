@@ -1,6 +1,6 @@
 //! What kind of system a tree holds: its init, its way of configuring networks, its programs.
 
-use crate::tree::Root;
+use crate::tree::{Kind, Root};
 
 /// What starts services.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,9 +49,8 @@ impl System {
         let init_path = INITS[..3].iter().copied().find(|path| root.find(path).is_some());
         let id = init_path.and_then(|path| root.find(path));
         let is_one_of = |paths: &[&str]| paths.iter().any(|path| id.is_some() && root.find(path) == id);
-        let there = |path: &&str| root.find(path).is_some();
-        // Where the program is missing, the rest of the tree tells what it should be.
-        let init = if is_one_of(&SYSTEMD) || id.is_none() && SYSTEMD.iter().any(there) {
+        // Where the program is missing, the link to it tells what it should be.
+        let init = if is_one_of(&SYSTEMD) || id.is_none() && links_to_systemd(root) {
             Init::Systemd
         } else if root.file("/etc/inittab").is_some() && !is_one_of(&["/bin/busybox"]) {
             Init::SysV
@@ -60,6 +59,13 @@ impl System {
         };
         Self { init, init_path, network: network(root, init) }
     }
+}
+
+fn links_to_systemd(root: Root<'_>) -> bool {
+    let init = root.find("/sbin").and_then(|id| root.tree.node(id).as_directory()?.get(b"init"));
+    init.is_some_and(
+        |id| matches!(&root.tree.node(id).kind, Kind::Symlink(target) if target.ends_with(b"/systemd")),
+    )
 }
 
 fn network(root: Root<'_>, init: Init) -> Network {
@@ -116,9 +122,9 @@ pub(crate) fn is_masked(root: Root<'_>, unit: &str) -> bool {
     let Some(dir) = root.find("/etc/systemd/system").and_then(|id| root.tree.node(id).as_directory()) else {
         return false;
     };
-    dir.get(unit.as_bytes()).is_some_and(|id| {
-        matches!(&root.tree.node(id).kind, crate::tree::Kind::Symlink(target) if **target == *b"/dev/null")
-    })
+    dir.get(unit.as_bytes()).is_some_and(
+        |id| matches!(&root.tree.node(id).kind, Kind::Symlink(target) if **target == *b"/dev/null"),
+    )
 }
 
 #[cfg(test)]
