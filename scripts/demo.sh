@@ -19,7 +19,7 @@ run=(qemu-system-x86_64 -accel tcg -cpu max -m 1024 -display none -no-reboot -ni
 say 'booting it (the processor is emulated: this takes about a minute)'
 log=demo/console.log
 : >"$log"
-"${run[@]}" -serial "file:$log" -snapshot </dev/null &
+"${run[@]}" -serial "file:$log" -snapshot </dev/null 2>demo/qemu.log &
 qemu=$!
 trap 'kill $qemu 2>/dev/null || true' EXIT
 for _ in $(seq 300); do

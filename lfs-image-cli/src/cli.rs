@@ -296,6 +296,10 @@ pub(crate) struct ImageArgs {
     #[arg(long, help_heading = "Filesystem")]
     pub(crate) ea_inode: bool,
 
+    /// Note inodes that are deleted while open in a file, as kernels since 5.15 can
+    #[arg(long, help_heading = "Filesystem")]
+    pub(crate) orphan_file: bool,
+
     /// When the filesystem was made, in seconds since 1970; without it, the newest time in the archive
     #[arg(long, value_name = "SECONDS", value_parser = values::time, env = "SOURCE_DATE_EPOCH",
           allow_hyphen_values = true, hide_env_values = true, help_heading = "Filesystem")]

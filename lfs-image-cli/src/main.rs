@@ -10,6 +10,7 @@ mod interrupt;
 mod log;
 mod meter;
 mod report;
+mod run;
 mod size;
 mod source;
 mod spec;

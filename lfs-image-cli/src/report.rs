@@ -7,6 +7,7 @@ use lfs_image::{Change, Disk, DiskPartition, Image, Partition, PartitionTable, R
 use serde::Serialize;
 
 use crate::meter::Written;
+use crate::run::Run;
 use crate::size::{Count, Human};
 use crate::ui::Ui;
 use crate::usage::Usage;
@@ -57,6 +58,9 @@ pub(crate) struct Report {
     /// Directories of the root filesystem.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) usage: Option<Vec<Usage>>,
+    /// How to start it, where `inspect` finds something that does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<Run>,
     /// The disk in stretches, in order and without gaps.
     #[serde(skip_serializing_if = "Option::is_none")]
     regions: Option<Vec<RegionReport>>,
@@ -196,6 +200,7 @@ impl Report {
             partitions,
             input: None,
             usage: None,
+            run: None,
             regions: None,
         }
     }
@@ -449,6 +454,9 @@ impl fmt::Display for Report {
             for Usage { path, entries, bytes } in usage {
                 writeln!(f, "{:>9}  {:>10}  {path}", Human(*bytes), Count(*entries))?;
             }
+        }
+        if let Some(run) = &self.run {
+            write!(f, "{run}")?;
         }
         if let Some(regions) = &self.regions {
             writeln!(f, "\n         offset           bytes       size  what")?;

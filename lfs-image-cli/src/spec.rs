@@ -29,7 +29,8 @@ impl ImageArgs {
                 (None, None) => InodeCount::Auto,
             })
             .journal(self.journal)
-            .ea_inode(self.ea_inode);
+            .ea_inode(self.ea_inode)
+            .orphan_file(self.orphan_file);
         for arguments in &self.append {
             spec = spec.append(arguments);
         }

@@ -87,6 +87,12 @@ pub(crate) fn of_ext4(
     Ok((usage.finish(), unreadable))
 }
 
+/// Whether there is a file at a path, which has no `/` in front, of the ext4 filesystem at an offset of an image.
+pub(crate) fn has_file(image: &File, offset: u64, path: &str) -> Result<bool, Ext4Error> {
+    let image = image.try_clone().map_err(|e| Ext4Error::Io(Box::new(e)))?;
+    Ext4::load(Box::new(At { image, offset }))?.exists(format!("/{path}").as_str())
+}
+
 /// How much that can't be counted is named.
 const MAX_UNREADABLE: usize = 10;
 

@@ -23,8 +23,8 @@ pub use configure::{Fstab, HostSpec, OwnFile, Target};
 pub use error::{Error, ErrorKind, Result};
 pub use ext4::{Free, InodeCount, Journal};
 pub use image::{
-    Boot, Disk, DiskPartition, Filesystem, GrubConfig, Image, ImageSpec, Partition, PartitionTable, Region,
-    Role,
+    Boot, Disk, DiskPartition, Filesystem, Firmware, GrubConfig, Image, ImageSpec, Partition, PartitionTable,
+    Region, Role,
 };
 pub use progress::{Progress, Stage};
 pub use raw::guid::Uuid;

@@ -1,4 +1,4 @@
-//! Images that start by themselves, under firmware.
+//! Real systems that start by themselves, under firmware; and what the other boot tests share.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +7,26 @@ use crate::raw;
 use crate::support::qemu::Machine;
 use crate::support::{judge, rootfs, scratch};
 
-/// Makes an image and starts it; the console shows these words.
+/// How long a machine may take, firmware and all, on a machine that does nothing else.
+const BOUND: Duration = Duration::from_secs(180);
+
+/// Starts a tiny root: it comes up, and its console has shown all these words by then. Gives all that it has shown.
+#[track_caller]
+pub(crate) fn comes_up(machine: &Machine, words: &[&str]) -> String {
+    if !machine.is_there() {
+        return String::new();
+    }
+    let mut guest = machine.start();
+    guest.wait_for("TINY-ROOT-UP", BOUND);
+    guest.wait_for("tiny# ", BOUND);
+    let log = guest.log();
+    for word in words {
+        assert!(log.contains(word), "the console doesn't show {word:?}:\n{log}");
+    }
+    log
+}
+
+/// Starts machines; the console of each shows these words.
 #[track_caller]
 fn starts(machines: &[Machine], words: &str) {
     for machine in machines {
@@ -19,7 +38,7 @@ fn starts(machines: &[Machine], words: &str) {
 
 /// Every judge of tables and filesystems on a bootable disk.
 #[track_caller]
-fn judged(image: &Path) {
+pub(crate) fn judged(image: &Path) {
     judge::sfdisk(image).unwrap();
     let partitions = judge::partitions(image).unwrap();
     judge::e2fsck(image, partitions.last().unwrap().offset).unwrap();
@@ -50,30 +69,4 @@ fn lfs_starts_under_both_firmwares() {
     raw(&archive, &out, &["--table", "mbr"]);
     judged(&out);
     starts(&[Machine::new(&out)], "login:");
-}
-
-#[test]
-fn a_kernel_alone_starts_by_our_own_loaders() {
-    let folder = scratch();
-    let archive = rootfs::tiny("amd64", folder.path(), &[]);
-    let out = folder.path().join("out.img");
-    for table in ["gpt", "mbr"] {
-        raw(&archive, &out, &["--boot", "stub", "--table", table]);
-        judged(&out);
-        let mut machines = vec![Machine::new(&out)];
-        if table == "gpt" {
-            machines.push(Machine::new(&out).uefi());
-        }
-        starts(&machines, "TINY-ROOT-UP");
-    }
-}
-
-#[test]
-fn an_arm64_kernel_starts() {
-    let folder = scratch();
-    let archive = rootfs::tiny("arm64", folder.path(), &[]);
-    let out = folder.path().join("out.img");
-    raw(&archive, &out, &[]);
-    judged(&out);
-    starts(&[Machine::new(&out).arm64()], "TINY-ROOT-UP");
 }

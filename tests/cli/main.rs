@@ -4,6 +4,8 @@
 
 mod bad;
 mod boot;
+mod boot_bios;
+mod boot_uefi;
 mod help;
 mod host_boot;
 mod host_check;
@@ -12,6 +14,8 @@ mod image;
 mod inspect;
 mod options;
 mod output;
+mod run;
+mod scale;
 mod signals;
 mod wear;
 

@@ -13,4 +13,5 @@ mod handmade;
 mod judge;
 mod merge;
 mod parsers;
+mod second;
 mod tarball;

@@ -228,9 +228,11 @@ class Archive:
     def name_acls(self):
         for _, node in self.nodes():
             for name, text in node.acls.items():
+                if name in node.xattrs:
+                    continue  # which has numbers where the text may have names
                 acl = acl_from_text(text, self.users, self.groups)
                 if name.endswith(b"default") or is_extended(acl):
-                    node.xattrs.setdefault(name, acl)
+                    node.xattrs[name] = acl
             node.acls = {}
             # Linux shows the mask in the group's place; bsdtar's mode field still has the group's own.
             for tag, who, permissions in node.xattrs.get(b"system.posix_acl_access", ()):
@@ -309,7 +311,12 @@ def read_attributes(pax, node):
     for key, value in pax.items():
         raw = value.encode("utf-8", "surrogateescape")
         if key.startswith("SCHILY.xattr."):
-            name = key[len("SCHILY.xattr.") :].encode("utf-8", "surrogateescape")
+            written = key[len("SCHILY.xattr.") :]
+            name = written.encode("utf-8", "surrogateescape")
+            if "LIBARCHIVE.xattr." + written in pax:  # bsdtar's, who escapes more than GNU tar
+                name = urllib.parse.unquote_to_bytes(name)
+            else:
+                name = name.replace(b"%3D", b"=").replace(b"%25", b"%")
         elif key.startswith("LIBARCHIVE.xattr."):
             name = urllib.parse.unquote_to_bytes(key[len("LIBARCHIVE.xattr.") :])
             raw = base64.b64decode(raw + b"=" * (-len(raw) % 4))

@@ -250,13 +250,13 @@ class Debugged:
                     else:
                         found.data.append((first * BLOCK, end))
         names = text.partition(b"\nExtended attributes:\n")[2]
-        found.xattrs = dict.fromkeys(re.findall(rb"^  (\S+) \(\d+\)", names.partition(b"\nInode checksum")[0], re.MULTILINE))
+        found.xattrs = dict.fromkeys(re.findall(rb"^  (\S.*?) \(\d+\)(?: = |$)", names.partition(b"\nInode checksum")[0], re.MULTILINE))
         return found
 
     def read_xattrs(self, found, scratch):
         wanted = [(inode, name) for inode, one in found.items() for name in one.xattrs]
         file = os.path.join(scratch, "xattr")
-        self.ask([f"ea_get -f {file}{i} <{inode}> {name.decode()}" for i, (inode, name) in enumerate(wanted)])
+        self.ask([f'ea_get -f {file}{i} <{inode}> "{name.decode()}"' for i, (inode, name) in enumerate(wanted)])
         for i, (inode, name) in enumerate(wanted):
             with open(f"{file}{i}", "rb") as value:
                 raw = value.read()

@@ -106,23 +106,9 @@ impl Machine {
 
     /// Switches it on.
     pub fn start(&self) -> Guest {
-        let seat = Seat::take();
         let folder = super::scratch();
-        // With its parent gone a machine would run for ever.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).args(self.command_line(folder.path()));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let console = Arc::new(Console::default());
-        for pipe in [
-            Box::new(child.stdout.take().unwrap()) as Box<dyn Read + Send>,
-            Box::new(child.stderr.take().unwrap()),
-        ] {
-            let console = Arc::clone(&console);
-            std::thread::spawn(move || console.listen(pipe));
-        }
-        let keyboard = child.stdin.take().unwrap();
-        Guest { child, keyboard, console, seen: 0, _folder: folder, _seat: seat }
+        let line = self.command_line(folder.path());
+        Guest::start(&line, folder)
     }
 
     fn command_line(&self, folder: &Path) -> Vec<String> {
@@ -188,6 +174,31 @@ pub struct Guest {
 }
 
 impl Guest {
+    /// Switches a machine on as somebody's shell would: a command line of QEMU's. The guest's writes are thrown away.
+    pub fn of_shell(line: &str) -> Self {
+        let line = format!("exec {line} -accel tcg -no-reboot -snapshot");
+        Self::start(&["sh".to_owned(), "-c".to_owned(), line], super::scratch())
+    }
+
+    fn start(line: &[String], folder: tempfile::TempDir) -> Self {
+        let seat = Seat::take();
+        // With its parent gone a machine would run for ever.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).args(line);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let console = Arc::new(Console::default());
+        for pipe in [
+            Box::new(child.stdout.take().unwrap()) as Box<dyn Read + Send>,
+            Box::new(child.stderr.take().unwrap()),
+        ] {
+            let console = Arc::clone(&console);
+            std::thread::spawn(move || console.listen(pipe));
+        }
+        let keyboard = child.stdin.take().unwrap();
+        Self { child, keyboard, console, seen: 0, _folder: folder, _seat: seat }
+    }
+
     /// Waits until the console shows these words after what was waited for before; what came up to and with them.
     #[track_caller]
     pub fn wait_for(&mut self, words: &str, at_most: Duration) -> String {

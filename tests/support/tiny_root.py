@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write a root file system tarball of a few MiB that boots in seconds; needs no root.
 
-    tiny_root.py OUT.tar --busybox FILE [--kernel FILE] [--grub FOLDER] [--rc FILE] [--add PATH=FILE]...
+    tiny_root.py OUT.tar --busybox FILE [--kernel FILE] [--grub FOLDER]... [--rc FILE] [--add PATH=FILE]...
 
 busybox does everything. /sbin/init mounts what a system needs, prints TINY-ROOT-UP with what it runs on, runs /etc/rc if
 there is one, and gives a shell on the console; when that ends, the machine is switched off.
@@ -37,7 +37,7 @@ def main():
     parser.add_argument("out")
     parser.add_argument("--busybox", required=True)
     parser.add_argument("--kernel", help="goes to /boot/vmlinuz")
-    parser.add_argument("--grub", help="a folder such as /usr/lib/grub/i386-pc; goes to /usr/lib/grub")
+    parser.add_argument("--grub", action="append", default=[], metavar="FOLDER", help="a folder such as /usr/lib/grub/i386-pc; goes to /usr/lib/grub")
     parser.add_argument("--rc", help="a script that init runs before the shell")
     parser.add_argument("--add", action="append", default=[], metavar="PATH=FILE")
     options = parser.parse_args()
@@ -72,11 +72,12 @@ def write(archive, options):
         copy("etc/rc", options.rc, 0o755)
     if options.grub:
         put("usr/lib/grub", tarfile.DIRTYPE, 0o755)
-        top = "usr/lib/grub/" + os.path.basename(os.path.normpath(options.grub))
+    for folder in options.grub:
+        top = "usr/lib/grub/" + os.path.basename(os.path.normpath(folder))
         put(top, tarfile.DIRTYPE, 0o755)
-        for name in sorted(os.listdir(options.grub)):
-            if os.path.isfile(os.path.join(options.grub, name)):
-                copy(f"{top}/{name}", os.path.join(options.grub, name), 0o644)
+        for name in sorted(os.listdir(folder)):
+            if os.path.isfile(os.path.join(folder, name)):
+                copy(f"{top}/{name}", os.path.join(folder, name), 0o644)
     for pair in options.add:
         name, _, path = pair.partition("=")
         copy(name.lstrip("/"), path, 0o644)

@@ -11,6 +11,7 @@ use crate::cli::{BootMethod, Inspect};
 use crate::failure::{Failure, Step, chain};
 use crate::interrupt::Interrupt;
 use crate::report::{Input, Report};
+use crate::run::Run;
 use crate::source::Source;
 use crate::spec::is_pipe;
 use crate::ui::Ui;
@@ -48,6 +49,11 @@ pub(crate) fn found(path: &Path) -> Result<Option<(File, Disk)>> {
     Ok(disk.map(|disk| (file, disk)))
 }
 
+/// What a planned image is called where it needs a name.
+const PLANNED: &str = "out.img";
+/// What Xen's boot loaders look for.
+const GRUB_CFG: &str = "boot/grub/grub.cfg";
+
 /// What begins so is no disk, whatever else may look like it by chance: gzip, zstd, xz, bzip2.
 const COMPRESSED: [&[u8]; 4] = [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"BZh"];
 const HEAD: u64 = 512;
@@ -59,6 +65,11 @@ fn is_seekable(meta: &std::fs::Metadata) -> bool {
 
 fn of_disk(args: &Inspect, file: &File, disk: &Disk) -> Report {
     let mut report = Report::of_disk(&args.file, disk);
+    // Without a root filesystem that can be read there is no grub.cfg that anybody could read.
+    let grub_cfg = report
+        .root_filesystem()
+        .is_some_and(|(offset, _)| usage::has_file(file, offset, GRUB_CFG).unwrap_or_default());
+    report.run = Run::new(&args.file, disk.firmware, grub_cfg);
     if args.plan {
         report = report.with_partitions_as_regions();
     }
@@ -84,6 +95,8 @@ fn of_archive(args: &Inspect, ui: Ui) -> Result<Report, Failure> {
     let (image, refusal) = plan(args, tree, &store)?;
     let mut report = Report::of_plan(&image, args.image.table(), Input { archives, entries, bytes });
     report.warnings.extend(refusal);
+    let grub_cfg = image.tree().lookup(GRUB_CFG.as_bytes()).is_some();
+    report.run = Run::new(Path::new(PLANNED), image.firmware(), grub_cfg);
     if args.plan {
         report = report.with_regions(image.regions());
     }

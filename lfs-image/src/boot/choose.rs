@@ -70,11 +70,6 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// Whether code is kept behind sector 0: in a BIOS boot partition of a GPT, in the gap of a master boot record.
-    pub(crate) fn needs_bios_area(&self) -> bool {
-        self.bios.is_some()
-    }
-
     /// Whether there is a partition with the kernel for our own BIOS loader.
     pub(crate) fn needs_payload(&self) -> bool {
         self.bios == Some(Bios::Loader)

@@ -25,6 +25,7 @@ mod edit;
 pub(crate) mod grub;
 pub(crate) mod kernel;
 mod lzma;
+mod menu;
 mod pe;
 mod plan;
 pub(crate) mod stub;
@@ -33,15 +34,11 @@ pub(crate) mod userland;
 
 #[cfg(test)]
 mod judges;
-#[cfg(test)]
-mod proof;
 
-#[allow(unused_imports)] // for the room that lays out the disk
-pub(crate) use choose::{Bios, Choice, Efi, Method};
+pub(crate) use choose::Method;
 pub(crate) use edit::{Edit, apply};
-#[allow(unused_imports)]
-pub(crate) use plan::{Areas, BootPlan, EspFile, GrubCfg, Options, Survey};
-#[allow(unused_imports)]
+pub(crate) use menu::GrubCfg;
+pub(crate) use plan::{Areas, BootPlan, Options, Survey};
 pub(crate) use root::Root;
 
 use crate::raw::guid::Uuid;

@@ -20,7 +20,6 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligne
 use crate::error::{Error, Result};
 use crate::raw::num::{fit, index};
 
-pub(crate) const MACHINE_I386: u16 = 0x014c;
 pub(crate) const MACHINE_AMD64: u16 = 0x8664;
 pub(crate) const MACHINE_ARM64: u16 = 0xaa64;
 

@@ -1,36 +1,19 @@
 //! From a choice to bytes: boot code, EFI files, and the edits of the tree that go with them.
 
 use super::choose::{Bios, Choice, Efi, Facts, Method, choose};
-use super::grub::config::{self, Entry};
-use super::grub::{Grub, Platform, core::Core, install, judge};
+use super::grub::{Grub, Platform, config, core::Core, install};
 use super::kernel::{self, Format, Image, Kernel, version};
+use super::menu::{self, GrubCfg};
 use super::root::Root;
 use super::{Arch, BOOT_CODE, Disk, Edit, bios, cmdline, stub, uki, userland};
 use crate::error::{Error, Result};
 use crate::raw::blob::Blob;
 use crate::tree::Content;
 
-/// No grub.cfg and no os-release comes near this size.
-const MAX_TEXT: u64 = 1 << 20;
-
-/// What becomes of a grub.cfg that is in the tree already.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) enum GrubCfg {
-    /// It stays if it can work on this disk, else it is replaced and kept beside the new one.
-    #[default]
-    Auto,
-    /// It stays.
-    Keep,
-    /// It is replaced and kept beside the new one.
-    Replace,
-}
-
 /// What was asked for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) method: Method,
-    /// The kernel's path, if it isn't the newest.
-    pub(crate) kernel: Option<String>,
     pub(crate) cmdline: cmdline::Options,
     pub(crate) grub_cfg: GrubCfg,
 }
@@ -179,7 +162,7 @@ impl<'a> Survey<'a> {
             payload: None,
             esp: Vec::new(),
             edits: Vec::new(),
-            notes: choice.reasons.clone(),
+            notes: std::iter::once(self.told()).chain(choice.reasons.iter().cloned()).collect(),
             warnings: Vec::new(),
             choice,
         };
@@ -196,7 +179,7 @@ impl<'a> Survey<'a> {
             None => {}
         }
         if plan.choice.uses_grub() {
-            self.menu(&mut plan, options, disk)?;
+            menu::plan(&mut plan, self.root, &self.kernels, options, disk)?;
         }
         if plan.payload.is_some() || matches!(plan.choice.efi, Some(Efi::Uki | Efi::Stub)) {
             let rest = if plan.choice.uses_grub() {
@@ -211,6 +194,19 @@ impl<'a> Survey<'a> {
             ));
         }
         Ok(plan)
+    }
+
+    /// What boots, for a person.
+    fn told(&self) -> String {
+        let kernel = self.kernel();
+        let others = match self.kernels.len() {
+            1 => "",
+            _ => ", the first of several kernels",
+        };
+        match &kernel.initrd {
+            Some(initrd) => format!("{} starts with the RAM disk {}{others}", kernel.path, initrd.path),
+            None => format!("{} starts without a RAM disk{others}", kernel.path),
+        }
     }
 
     fn check_userland(&self, plan: &mut BootPlan) {
@@ -273,7 +269,7 @@ impl<'a> Survey<'a> {
             cmdline: plan.cmdline.clone(),
             initrd: self.initrd(),
             release: self.kernel().image.release.clone(),
-            os_release: self.os_release(),
+            os_release: menu::os_release(self.root),
         };
         plan.esp_program(uki::build(self.root, plan.arch, there(&self.systemd_stub)?, parts)?);
         Ok(())
@@ -291,77 +287,6 @@ impl<'a> Survey<'a> {
 
     fn initrd(&self) -> Option<Blob> {
         self.kernel().initrd.as_ref().map(|initrd| initrd.content.to_blob())
-    }
-
-    fn os_release(&self) -> Option<Vec<u8>> {
-        let content = self.root.file("/etc/os-release").or_else(|| self.root.file("/usr/lib/os-release"))?;
-        self.root.read(content, "/etc/os-release", MAX_TEXT).ok()
-    }
-
-    /// Leaves or replaces grub.cfg.
-    fn menu(&self, plan: &mut BootPlan, options: &Options, disk: &Disk) -> Result<()> {
-        let there = self.root.file(config::PATH);
-        let reasons = match (there, options.grub_cfg) {
-            (None, GrubCfg::Keep) => {
-                return Err(Error::input(format!("there is no {} to keep", config::PATH)));
-            }
-            (Some(_), GrubCfg::Keep) => {
-                plan.notes.push(format!("{} stays as it is, as asked", config::PATH));
-                return Ok(());
-            }
-            (None, _) => vec!["there is none".to_owned()],
-            (Some(_), GrubCfg::Replace) => vec!["that was asked for".to_owned()],
-            (Some(_), GrubCfg::Auto) if !options.cmdline.is_default() => {
-                vec!["it can't know the command line that was asked for".to_owned()]
-            }
-            (Some(content), GrubCfg::Auto) => {
-                let text = self.root.read(content, config::PATH, MAX_TEXT)?;
-                let text = String::from_utf8_lossy(&text);
-                let wants = options.cmdline.host.wants().iter();
-                let lacks =
-                    wants.filter(|word| !text.contains(**word)).map(|word| format!("it lacks {word}"));
-                judge::judge(&text, disk, self.root).into_iter().chain(lacks).collect()
-            }
-        };
-        let Some(first) = reasons.first() else {
-            plan.notes.push(format!("{} stays: it names nothing that isn't on this disk", config::PATH));
-            return Ok(());
-        };
-        let more = match reasons.len() {
-            1 => String::new(),
-            n => format!(", and {} more", n - 1),
-        };
-        plan.notes.push(format!("{} is written anew: {first}{more}", config::PATH));
-        if there.is_some() {
-            let kept = self.free_name(&format!("{}.before", config::PATH));
-            plan.notes.push(format!("what {} was is kept as {kept}", config::PATH));
-            plan.edits.push(Edit::Rename { from: config::PATH.into(), to: kept });
-        }
-        let os = self.os_release().as_deref().and_then(pretty_name).unwrap_or_else(|| "Linux".to_owned());
-        let entries: Vec<Entry> = self
-            .kernels
-            .iter()
-            .map(|kernel| Entry {
-                title: kernel.version.as_ref().map_or_else(|| os.clone(), |v| format!("{os}, Linux {v}")),
-                kernel: kernel.path.clone(),
-                cmdline: plan.cmdline.clone(),
-                initrd: kernel.initrd.as_ref().map(|i| i.path.clone()),
-            })
-            .collect();
-        let text = config::menu(&entries, disk.root_fs)?;
-        plan.edits.push(Edit::File { path: config::PATH.into(), content: Content::bytes(text.into_bytes()) });
-        Ok(())
-    }
-
-    /// A path like this one at which there is nothing.
-    fn free_name(&self, path: &str) -> String {
-        let mut name = path.to_owned();
-        let mut n = 1;
-        while self.root.find(&name).is_some() {
-            n += 1;
-            name = format!("{path}-{n}");
-        }
-        name
     }
 }
 
@@ -393,17 +318,8 @@ fn there<T>(found: &Result<T>) -> Result<&T> {
     found.as_ref().map_err(|e| Error::internal(format!("what isn't there was chosen: {e}")))
 }
 
-/// PRETTY_NAME of an os-release file.
-fn pretty_name(text: &[u8]) -> Option<String> {
-    let text = str::from_utf8(text).ok()?;
-    let value = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
-    let name = value.trim().trim_matches(['"', '\'']);
-    (!name.is_empty() && name.len() <= 100 && !name.contains(|c: char| c.is_control()))
-        .then(|| name.to_owned())
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::grub::files::tests::host;
     use super::super::judges;
     use super::super::kernel::tests::{arm64, bzimage};
@@ -412,17 +328,26 @@ mod tests {
     use super::*;
     use crate::raw::store::NoStore;
     use crate::tree::Tree;
-    use crate::tree::edit::Editor;
 
     const AREAS: Areas = Areas { bios: 2048, bios_sectors: 2048, payload: 4096 };
 
-    fn plan(tree: &Tree, options: &Options) -> Result<BootPlan> {
-        let survey = Survey::look(Root::new(tree, &NoStore), options.kernel.as_deref())?;
+    pub(in crate::boot) fn plan(tree: &Tree, options: &Options) -> Result<BootPlan> {
+        plan_with(tree, options, None)
+    }
+
+    /// With a kernel that was named.
+    pub(in crate::boot) fn plan_with(
+        tree: &Tree,
+        options: &Options,
+        kernel: Option<&str>,
+    ) -> Result<BootPlan> {
+        let survey = Survey::look(Root::new(tree, &NoStore), kernel)?;
         let choice = survey.choose(options, true)?;
         survey.plan(choice, options, &disk(), AREAS)
     }
 
-    fn written(plan: &BootPlan, path: &str) -> Option<String> {
+    /// The text that it writes to a path.
+    pub(in crate::boot) fn written(plan: &BootPlan, path: &str) -> Option<String> {
         plan.edits.iter().find_map(|edit| match edit {
             Edit::File { path: p, content } if p == path => {
                 let blob = content.to_blob();
@@ -469,90 +394,5 @@ mod tests {
             let plan = plan(&tree, &Options::default()).unwrap();
             assert_eq!(!plan.warnings.is_empty(), warned, "{:?}", plan.warnings);
         }
-    }
-
-    #[test]
-    fn grub_cfg_stays_or_is_kept_beside_the_new_one() {
-        let dirs = judges::grub_dirs("i386-pc");
-        let Some(dir) = dirs.first() else { return };
-        let (new, old) = (bzimage("6.10.1", true), bzimage("6.9.2", true));
-        let with = |grub_cfg: Option<&str>| {
-            let mut tree = host(dir.to_str().unwrap(), Platform::I386Pc).unwrap();
-            let mut files: Vec<(&str, &[u8])> = vec![
-                ("/boot/vmlinuz-6.10.1", &new),
-                ("/boot/vmlinuz-6.9.2", &old),
-                ("/etc/os-release", b"NAME=x\nPRETTY_NAME=\"Linux From Scratch\"\n"),
-            ];
-            files.extend(grub_cfg.map(|text| (config::PATH, text.as_bytes())));
-            for (path, bytes) in files {
-                let edit = Edit::File { path: path.into(), content: Content::bytes(bytes) };
-                edit.apply(&mut Editor::new(&mut tree, &NoStore, Default::default())).unwrap();
-            }
-            tree
-        };
-        let foreign = "set root=(hd0,2)\nlinux /boot/vmlinuz-6.10.1 root=/dev/sda2 ro\n";
-        let fine = "linux /boot/vmlinuz-6.10.1 root=PARTUUID=aaaaaaaa-bbbb-8ccc-8ddd-eeeeeeeeeeee ro\n";
-        let options = Options::default();
-
-        let plan_new = plan(&with(None), &options).unwrap();
-        let text = written(&plan_new, config::PATH).unwrap();
-        let titles: Vec<&str> = text.lines().filter(|l| l.starts_with("menuentry")).collect();
-        assert_eq!(
-            titles,
-            [
-                "menuentry 'Linux From Scratch, Linux 6.10.1' {",
-                "menuentry 'Linux From Scratch, Linux 6.9.2' {"
-            ]
-        );
-        assert!(written_names(&plan_new).contains(&"/boot/grub/i386-pc/normal.mod".to_owned()));
-
-        let replaced = plan(&with(Some(foreign)), &options).unwrap();
-        assert_eq!(written(&replaced, config::PATH).as_ref(), Some(&text));
-        let renamed = replaced.edits.iter().any(
-            |e| matches!(e, Edit::Rename { from, to } if from == config::PATH && to == "/boot/grub/grub.cfg.before"),
-        );
-        assert!(renamed);
-        assert!(
-            replaced.notes.iter().any(|n| n.contains("written anew: line 1: it takes (hd0,2)")),
-            "{:?}",
-            replaced.notes
-        );
-
-        assert!(written(&plan(&with(Some(fine)), &options).unwrap(), config::PATH).is_none());
-        let keep = Options { grub_cfg: GrubCfg::Keep, ..Options::default() };
-        assert!(written(&plan(&with(Some(foreign)), &keep).unwrap(), config::PATH).is_none());
-        assert!(
-            plan(&with(None), &keep).unwrap_err().to_string().starts_with("there is no /boot/grub/grub.cfg")
-        );
-        let mut appended = Options::default();
-        appended.cmdline.append.push("quiet".into());
-        assert!(
-            written(&plan(&with(Some(fine)), &appended).unwrap(), config::PATH).unwrap().contains(" quiet\n")
-        );
-
-        let mut ec2 = Options::default();
-        ec2.cmdline.host = cmdline::Host::Ec2;
-        let adapted = plan(&with(Some(fine)), &ec2).unwrap();
-        assert!(written(&adapted, config::PATH).unwrap().contains(" nvme_core.io_timeout=4294967295\n"));
-        let patient = fine.replace(" ro\n", " ro nvme_core.io_timeout=4294967295\n");
-        assert!(written(&plan(&with(Some(&patient)), &ec2).unwrap(), config::PATH).is_none());
-
-        // A kernel that was named comes first, whatever its age.
-        let named = Options { kernel: Some("boot/vmlinuz-6.9.2".into()), ..Options::default() };
-        let plan = plan(&with(None), &named).unwrap();
-        assert_eq!(plan.kernel, "/boot/vmlinuz-6.9.2");
-        let text = written(&plan, config::PATH).unwrap();
-        assert_eq!(text.matches("menuentry").count(), 2);
-        assert!(text.find("6.9.2").unwrap() < text.find("6.10.1").unwrap());
-    }
-
-    fn written_names(plan: &BootPlan) -> Vec<String> {
-        plan.edits
-            .iter()
-            .map(|edit| match edit {
-                Edit::File { path, .. } => path.clone(),
-                Edit::Rename { to, .. } => to.clone(),
-            })
-            .collect()
     }
 }

@@ -8,7 +8,7 @@ use super::inodes::Slot;
 use super::place::Placed;
 use super::records::inode::{EXT4_GOOD_OLD_FIRST_INO, EXT4_JOURNAL_INO};
 use super::survey::{Dir, Extras, Object, ranges};
-use super::{Plan, dirs, inode_seed, journal, resize};
+use super::{Plan, dirs, inode_seed, journal, orphan, resize};
 use crate::error::{Error, Result};
 use crate::raw::num::{index, lo32};
 use crate::raw::out::Out;
@@ -29,8 +29,11 @@ impl Plan {
         let base = out.offset();
         let descriptors = self.descriptors();
         let mut pen = Pen { plan: self, tree, out, base, descriptors, fixed: &self.geometry.fixed };
-        let extras =
-            Extras { journal: self.journal_blocks > 0, resize: self.geometry.reserved_gdt_blocks > 0 };
+        let extras = Extras {
+            journal: self.journal_blocks > 0,
+            resize: self.geometry.reserved_gdt_blocks > 0,
+            orphans: self.placement.orphans.is_some(),
+        };
         let mut xattr_blocks = self.placement.xattr_blocks.iter();
         let first_ea_inode = self.survey.first_ea_inode()?;
         self.survey.objects(tree, extras, &mut |object| match object {
@@ -40,6 +43,7 @@ impl Plan {
                 resize::dind_block(&self.geometry, pen.out.reserve(BLOCK)?);
                 Ok(())
             }
+            Object::Orphans => pen.orphans(),
             Object::Xattrs(set) => {
                 let place = xattr_blocks.next().ok_or_else(|| Error::internal("attributes have no place"))?;
                 let block = u64::from(place.block);
@@ -160,6 +164,21 @@ impl<S: Sink + ?Sized> Pen<'_, '_, '_, S> {
             self.out.zeros(zeros)?;
         }
         self.tree_blocks(placed, EXT4_JOURNAL_INO, [(0, blocks)].into_iter())
+    }
+
+    fn orphans(&mut self) -> Result<()> {
+        let plan = self.plan;
+        let (Some(placed), Some(ino)) = (plan.placement.orphans, plan.survey.orphan_ino()?) else {
+            return Ok(());
+        };
+        let seed = inode_seed(plan.options.checksum_seed(), ino);
+        for run in plan.geometry.runs(u64::from(placed.start), u64::from(placed.blocks)) {
+            self.go_to(run.start)?;
+            for place in run.start..run.start + run.len {
+                orphan::render(place, seed, self.out.reserve(BLOCK)?);
+            }
+        }
+        self.tree_blocks(placed, ino, [(0, u64::from(placed.blocks))].into_iter())
     }
 
     fn directory(&mut self, dir: &Dir) -> Result<()> {

@@ -44,6 +44,12 @@ impl Plan {
                 set_blocks(&mut record, sectors(resize::blocks(&self.geometry)))?;
             }
             EXT4_BAD_INO..EXT4_GOOD_OLD_FIRST_INO => return Ok([0; 256]),
+            _ if Some(ino) == self.survey.orphan_ino()? => {
+                if let Some(placed) = self.placement.orphans {
+                    self.fill_static(&mut record, u64::from(placed.blocks) * BLOCK_SIZE);
+                    self.fill_extents(placed, ino, [(0, u64::from(placed.blocks))].into_iter(), &mut record)?;
+                }
+            }
             _ if ino >= first_ea_inode => self.fill_ea_value(ino, ino - first_ea_inode, &mut record)?,
             _ => self.fill_node(tree, Slot(ino - EXT4_GOOD_OLD_FIRST_INO + 1), &mut record)?,
         }

@@ -39,6 +39,7 @@ pub(crate) struct XattrBlock {
 pub(crate) struct Placement {
     pub(crate) journal: Option<Placed>,
     pub(crate) resize_block: u64,
+    pub(crate) orphans: Option<Placed>,
     /// By slot.
     pub(crate) inodes: Vec<Placed>,
     /// Blocks of attributes by slot, only there if any inode has one.
@@ -53,17 +54,13 @@ pub(crate) struct Placement {
 
 impl Placement {
     /// Places everything. Fails when it doesn't fit, and says by how much.
-    pub(crate) fn new(
-        tree: &Tree,
-        survey: &Survey,
-        geometry: &Geometry,
-        journal_blocks: u64,
-    ) -> Result<Self> {
+    pub(crate) fn new(tree: &Tree, survey: &Survey, geometry: &Geometry, sizing: &Sizing) -> Result<Self> {
         let mut cursor = Cursor { geometry, next: geometry.next_free(0) };
         let start = cursor.next;
         let mut placement = Self {
             journal: None,
             resize_block: 0,
+            orphans: None,
             inodes: vec![Placed::default(); survey.inodes.len()],
             acls: Vec::new(),
             xattr_blocks: Vec::new(),
@@ -72,11 +69,18 @@ impl Placement {
             files: u64::MAX,
         };
         let mut latest: BTreeMap<XattrSet, usize> = BTreeMap::new();
-        let extras = Extras { journal: journal_blocks > 0, resize: geometry.reserved_gdt_blocks > 0 };
+        let extras = Extras {
+            journal: sizing.journal_blocks > 0,
+            resize: geometry.reserved_gdt_blocks > 0,
+            orphans: sizing.orphan_blocks > 0,
+        };
         survey.objects(tree, extras, &mut |object| {
             match object {
                 Object::Journal => {
-                    placement.journal = Some(cursor.take_file([(0, journal_blocks)].into_iter())?);
+                    placement.journal = Some(cursor.take_file([(0, sizing.journal_blocks)].into_iter())?);
+                }
+                Object::Orphans => {
+                    placement.orphans = Some(cursor.take_file([(0, sizing.orphan_blocks)].into_iter())?);
                 }
                 Object::ResizeBlock => placement.resize_block = cursor.take(1),
                 Object::Xattrs(set) => {
@@ -179,6 +183,7 @@ pub(crate) struct Sizing {
     pub(crate) blocks: u64,
     pub(crate) inodes: u64,
     pub(crate) journal_blocks: u64,
+    pub(crate) orphan_blocks: u64,
 }
 
 impl Sizing {
@@ -199,11 +204,16 @@ impl Sizing {
             )));
         }
         let journal_blocks = match options.journal {
+            // With an orphan file there is a journal however small the filesystem.
+            super::Journal::Auto if options.orphan_file => {
+                super::journal::default_blocks(blocks).max(super::journal::MIN_BLOCKS)
+            }
             super::Journal::Auto => super::journal::default_blocks(blocks),
             super::Journal::None => 0,
             super::Journal::Blocks(blocks) => blocks,
         };
-        Ok(Self { blocks, inodes, journal_blocks })
+        let orphan_blocks = if options.orphan_file { super::orphan::default_blocks(blocks) } else { 0 };
+        Ok(Self { blocks, inodes, journal_blocks, orphan_blocks })
     }
 
     /// The smallest filesystem that holds the tree and leaves `free` for more.
@@ -228,7 +238,10 @@ impl Sizing {
                         super::Free::Percent(percent) => (geometry.blocks * u64::from(percent)).div_ceil(100),
                     };
                     let reserved = options.reserved_blocks(geometry.blocks);
-                    let taken = geometry.fixed_blocks() + sizing.journal_blocks + survey.content_blocks;
+                    let taken = geometry.fixed_blocks()
+                        + sizing.journal_blocks
+                        + sizing.orphan_blocks
+                        + survey.content_blocks;
                     // The last group may have been left off.
                     let lost = blocks - geometry.blocks;
                     (taken + free + reserved).saturating_sub(geometry.blocks)
@@ -257,6 +270,7 @@ pub(crate) fn features(geometry: &Geometry, sizing: &Sizing, survey: &Survey) ->
     let mut all = features::Features::base();
     all.compat.set(features::Compat::HAS_JOURNAL, sizing.journal_blocks > 0);
     all.compat.set(features::Compat::RESIZE_INODE, geometry.reserved_gdt_blocks > 0);
+    all.compat.set(features::Compat::ORPHAN_FILE, sizing.orphan_blocks > 0);
     all.incompat.set(features::Incompat::EA_INODE, !survey.sets.ea_values.is_empty());
     all
 }

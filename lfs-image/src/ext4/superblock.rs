@@ -68,6 +68,9 @@ impl Plan {
             sb.s_jnl_blocks[15] = hi32(size).into();
             sb.s_jnl_blocks[16] = lo32(size).into();
         }
+        if let Ok(Some(ino)) = self.survey.orphan_ino() {
+            sb.s_orphan_file_inum = ino.into();
+        }
         sb.s_hash_seed = options.hash_seed;
         sb.s_def_hash_version = DX_HASH_HALF_MD4;
         sb.s_flags = EXT2_FLAGS_SIGNED_HASH.into();

@@ -42,6 +42,7 @@ pub(crate) enum Object<'a> {
     Journal,
     /// The double-indirect block of the resize inode.
     ResizeBlock,
+    Orphans,
     /// A block of attributes, which this inode is the first to use.
     Xattrs(XattrSet),
     /// An inode that uses the latest such block of its set.
@@ -58,6 +59,7 @@ pub(crate) enum Object<'a> {
 pub(crate) struct Extras {
     pub(crate) journal: bool,
     pub(crate) resize: bool,
+    pub(crate) orphans: bool,
 }
 
 /// The needs of a tree.
@@ -69,6 +71,8 @@ pub(crate) struct Survey {
     pub(crate) dirs: Vec<Dir>,
     /// Blocks of everything but journal and tables; tree blocks of extents at their worst.
     pub(crate) content_blocks: u64,
+    /// Whether there is an orphan file.
+    pub(crate) orphan_file: bool,
 }
 
 impl Survey {
@@ -76,7 +80,13 @@ impl Survey {
     pub(crate) fn new(tree: &Tree, options: &Options) -> Result<Self> {
         let inodes = Inodes::number(tree)?;
         let checksum_seed = options.checksum_seed();
-        let mut survey = Self { inodes, sets: Sets::default(), dirs: Vec::new(), content_blocks: 1 };
+        let mut survey = Self {
+            inodes,
+            sets: Sets::default(),
+            dirs: Vec::new(),
+            content_blocks: 1,
+            orphan_file: options.orphan_file,
+        };
         let mut parents = vec![Slot::ROOT; survey.inodes.len()];
         for number in 0..survey.inodes.len() {
             let slot = Slot(fit(number as u64, "inode")?);
@@ -156,9 +166,15 @@ impl Survey {
         Ok(())
     }
 
-    /// All inodes, with the reserved ones and those of large attributes.
+    /// All inodes, with the reserved ones, those of large attributes and the orphan file's.
     pub(crate) fn inode_count(&self) -> u64 {
-        u64::from(EXT4_GOOD_OLD_FIRST_INO) - 2 + (self.inodes.len() + self.sets.ea_values.len()) as u64
+        let ours = self.inodes.len() + self.sets.ea_values.len() + usize::from(self.orphan_file);
+        u64::from(EXT4_GOOD_OLD_FIRST_INO) - 2 + ours as u64
+    }
+
+    /// The number of the orphan file's inode, which is the last one, if there is one.
+    pub(crate) fn orphan_ino(&self) -> Result<Option<u32>> {
+        self.orphan_file.then(|| fit(self.inode_count(), "inode number")).transpose()
     }
 
     /// The number of the first inode that holds an attribute's value.
@@ -184,6 +200,9 @@ impl Survey {
         }
         if extras.resize {
             visit(Object::ResizeBlock)?;
+        }
+        if extras.orphans {
+            visit(Object::Orphans)?;
         }
         let mut users: BTreeMap<XattrSet, u32> = BTreeMap::new();
         let mut dirs = self.dirs.iter();

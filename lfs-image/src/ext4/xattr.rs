@@ -104,7 +104,6 @@ struct Split {
 #[derive(Clone, Debug)]
 pub(crate) struct EaValue {
     pub(crate) set: XattrSet,
-    pub(crate) in_block: bool,
     pub(crate) bytes: Box<[u8]>,
     /// Goes into the inode's `i_atime`.
     pub(crate) hash: u32,
@@ -166,7 +165,7 @@ impl Sets {
             let nth = fit(self.ea_values.len() as u64, "the number of large extended attributes")?;
             let len = fit(bytes.len() as u64, "the length of an extended attribute")?;
             let hash = crc32c(checksum_seed, bytes);
-            self.ea_values.push(EaValue { set, in_block: true, bytes: bytes.clone(), hash });
+            self.ea_values.push(EaValue { set, bytes: bytes.clone(), hash });
             *value = Value::Inode { nth, len, hash };
         }
         self.splits.insert(set, split);

@@ -89,7 +89,7 @@ fn write(dir: &Path, bytes: &[u8]) -> PathBuf {
 }
 
 /// Runs a judge; `None`, loudly, where it isn't installed.
-fn judge(command: &mut Command) -> Option<(bool, String)> {
+pub(super) fn judge(command: &mut Command) -> Option<(bool, String)> {
     let Ok(output) = command.env("LC_ALL", "C.UTF-8").output() else {
         let program = command.get_program().display();
         #[allow(clippy::disallowed_methods)] // a test asks how loud to be

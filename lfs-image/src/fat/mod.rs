@@ -17,19 +17,19 @@
 
 mod directory;
 mod emit;
+mod found;
 mod geometry;
 #[cfg(test)]
 mod judges;
 mod names;
 mod records;
 
-use zerocopy::FromBytes as _;
+pub(crate) use found::{Name, found_names, found_uuid};
 
 use geometry::Geometry;
 
 use crate::error::{Error, Result};
 use crate::raw::blob::Blob;
-use crate::raw::num::index;
 use crate::raw::time::Timestamp;
 
 /// Bytes in a sector.
@@ -135,18 +135,13 @@ impl Plan {
     }
 
     /// The bytes that files could still be given.
-    pub(crate) fn free(&self) -> u64 {
+    #[cfg(test)]
+    fn free(&self) -> u64 {
         u64::from(self.geometry.clusters - self.used_clusters) * self.geometry.cluster_bytes()
     }
 }
 
-/// What `UUID=` calls the volume that begins with this sector; `None` where it is no FAT32.
-pub(crate) fn found_uuid(sector: &[u8; index(SECTOR)]) -> Option<String> {
-    let boot = records::BootSector::ref_from_bytes(sector).ok()?;
-    let is_one = boot.signature.get() == 0xaa55 && boot.bs_boot_sig == 0x29;
-    (is_one && boot.bs_fil_sys_type == *b"FAT32   ").then(|| uuid(boot.bs_vol_id.get()))
-}
-
+/// What `UUID=` calls a volume with this serial number.
 fn uuid(serial: u32) -> String {
     format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff)
 }

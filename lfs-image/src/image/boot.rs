@@ -46,7 +46,6 @@ pub(super) fn plan(
     append.extend(spec.append.iter().cloned());
     let options = boot::Options {
         method,
-        kernel: spec.kernel.clone(),
         cmdline: boot::cmdline::Options {
             host: match spec.host.target {
                 None | Some(Target::Qemu) => Host::Any,

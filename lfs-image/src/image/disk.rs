@@ -1,6 +1,7 @@
 //! What is on a disk that is there: its table, its partitions, and the ext4 filesystems in them.
 
 use super::describe::Filesystem;
+use super::firmware::Firmware;
 use super::layout::Role;
 use super::plan::PAYLOAD;
 use super::spec::PartitionTable;
@@ -44,6 +45,8 @@ pub struct Disk {
     pub id: Option<String>,
     /// Its partitions by number. Without a table there is one, which is the disk.
     pub partitions: Vec<DiskPartition>,
+    /// Which firmwares find something to start on it.
+    pub firmware: Firmware,
     /// What is wrong with the table or a filesystem but did not keep it from being read, as clauses.
     pub problems: Vec<String>,
 }
@@ -132,7 +135,14 @@ impl Disk {
             uuid: Some(filesystem.uuid.clone()),
             filesystem: Some(filesystem),
         };
-        Self { len, table: PartitionTable::None, id: None, partitions: vec![partition], problems }
+        Self {
+            len,
+            table: PartitionTable::None,
+            id: None,
+            partitions: vec![partition],
+            firmware: Firmware::default(),
+            problems,
+        }
     }
 
     fn with_table(len: u64, found: Table, read_at: &dyn Fn(u64, &mut [u8]) -> Result<()>) -> Result<Self> {
@@ -178,7 +188,8 @@ impl Disk {
                 filesystem,
             });
         }
-        Ok(Self { len, table, id: Some(id), partitions, problems })
+        let firmware = Firmware::of_disk(&partitions, read_at)?;
+        Ok(Self { len, table, id: Some(id), partitions, firmware, problems })
     }
 }
 

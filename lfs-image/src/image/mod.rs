@@ -6,11 +6,13 @@
 //! plan     the disk as a value: table, partitions, filesystem     (no content was read so far)
 //! write    front to back, into a sink
 //! disk     what is on an image that is there
+//! firmware what starts it
 //! ```
 
 mod boot;
 mod describe;
 mod disk;
+mod firmware;
 mod layout;
 mod plan;
 mod spec;
@@ -18,6 +20,7 @@ mod write;
 
 pub use describe::{Filesystem, Region};
 pub use disk::{Disk, DiskPartition};
+pub use firmware::Firmware;
 pub use layout::{Partition, Role};
 pub use plan::Image;
 pub use spec::{Boot, GrubConfig, ImageSpec, PartitionTable};

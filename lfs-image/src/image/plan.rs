@@ -304,6 +304,7 @@ fn ext4_options(spec: &ImageSpec, seed: &Seed, time: Timestamp) -> Result<ext4::
         inodes: spec.inodes,
         journal: spec.journal,
         ea_inode: spec.ea_inode,
+        orphan_file: spec.orphan_file,
     })
 }
 

@@ -52,11 +52,6 @@ impl Partial {
         &self.file
     }
 
-    /// The name it will have.
-    pub(super) fn place(&self) -> &Path {
-        &self.place
-    }
-
     /// The name that is removed if it isn't completed.
     pub(super) fn hidden(&self) -> Option<&Path> {
         self.hidden.as_ref().map(|hidden| hidden.0.as_path())

@@ -31,10 +31,6 @@ pub(crate) mod types {
     pub(crate) const EFI_SYSTEM: Uuid = guid(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
     /// Where GRUB keeps what doesn't fit into sector 0 (GRUB manual, "BIOS installation").
     pub(crate) const BIOS_BOOT: Uuid = guid(0x21686148_6449_6e6f_744e_656564454649);
-    /// The root filesystem of an x86-64 Linux (UAPI.2 Discoverable Partitions).
-    pub(crate) const LINUX_ROOT_X86_64: Uuid = guid(0x4f68bce3_e8cd_4db1_96e7_fbcaf984b709);
-    /// The root filesystem of a 64-bit ARM Linux (UAPI.2 Discoverable Partitions).
-    pub(crate) const LINUX_ROOT_ARM64: Uuid = guid(0xb921b045_1df0_41c3_af44_4c6f280d3fae);
     /// Any Linux filesystem (UAPI.2 Discoverable Partitions, "Generic Linux Data Partition").
     pub(crate) const LINUX_FILESYSTEM: Uuid = guid(0x0fc63daf_8483_4772_8e79_3d69d8477de4);
 }

@@ -33,7 +33,7 @@ fn entries() -> Vec<Entry> {
             attributes: Attributes::LEGACY_BIOS_BOOTABLE | Attributes::GROW_FILESYSTEM,
             ..entry(
                 5,
-                types::LINUX_ROOT_X86_64,
+                types::LINUX_FILESYSTEM,
                 "aaaaaaaa-0003-4ccc-8ddd-eeeeeeeeeeee",
                 135_168,
                 DISK - 2049,

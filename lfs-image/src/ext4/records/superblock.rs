@@ -15,8 +15,6 @@ pub(crate) const EXT4_ERRORS_CONTINUE: u16 = 1;
 pub(crate) const EXT4_DYNAMIC_REV: u32 = 1;
 /// `s_flags`: directory hashes treat name bytes as signed, as x86 does.
 pub(crate) const EXT2_FLAGS_SIGNED_HASH: u32 = 1;
-/// `s_flags`: directory hashes treat name bytes as unsigned.
-pub(crate) const EXT2_FLAGS_UNSIGNED_HASH: u32 = 2;
 /// `s_def_hash_version`: half-MD4.
 pub(crate) const DX_HASH_HALF_MD4: u8 = 1;
 /// `s_default_mount_opts`: extended attributes of users, POSIX ACLs.
