@@ -93,7 +93,7 @@ mod tests {
                     [host]\nnetwork = false\nremove = [\"/a\", \"/b\"]\n";
         assert_eq!(
             options(text).unwrap(),
-            ["--size=8G", "--sync", "--reserved=2", "--network=no", "--remove=/a", "--remove=/b"]
+            ["--reserved=2", "--size=8G", "--sync", "--network=no", "--remove=/a", "--remove=/b"]
         );
         for (bad, word) in [
             ("hostnam = \"x\"", "there is no option `hostnam`"),

@@ -265,14 +265,20 @@ mod tests {
 
     #[test]
     fn copies() {
-        let file = own_file("/etc/hostname:/x/y:4750:7:8").unwrap();
-        assert_eq!((&*file.path, file.meta.mode, file.meta.uid, file.meta.gid), ("/x/y", 0o4750, 7, 8));
-        assert_eq!(own_file("/etc/hostname:/x").unwrap().meta.mode, 0o644);
-        for bad in
-            ["", "a", ":b", "a:", "/etc/hostname:/x:8", "/etc/hostname:/x:10000", "/etc/hostname:/x:644:1"]
-        {
-            assert!(own_file(bad).is_err(), "{bad}");
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let from = file.path().to_str().unwrap();
+        let copy = |rest: &str| own_file(&format!("{from}:{rest}"));
+        let own = copy("/x/y:4750:7:8").unwrap();
+        assert_eq!((&*own.path, own.meta.mode, own.meta.uid, own.meta.gid), ("/x/y", 0o4750, 7, 8));
+        for (mode, wanted) in [(0o600, 0o644), (0o700, 0o755)] {
+            std::fs::set_permissions(from, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(copy("/x").unwrap().meta.mode, wanted);
         }
+        for bad in ["/x:8", "/x:10000", "/x:644:1", "", "/x:644:1:2:3"] {
+            assert!(copy(bad).is_err(), "{bad}");
+        }
+        assert!(own_file("").is_err() && own_file("a").is_err() && own_file(":b").is_err());
         assert!(own_file("/etc:/x").unwrap_err().to_string().contains("--overlay"));
     }
 }

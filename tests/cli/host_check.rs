@@ -96,11 +96,10 @@ fn an_lfs_tree_with_one_thing_broken() {
             (&["--remove", "/lib/systemd/systemd-udevd"], &["warning modules-unloaded"]),
             (&["--remove", "/proc", "--nodes=no"], &["fatal mount-point"]),
             (&["--network=no"], &["fatal network-not-set-up"]),
-            (&["--imds-ssh-key=no"], &["warning no-ssh"]),
-            (&["--imds-ssh-key=no", "--lock-root"], &["fatal no-way-in"]),
             (&["--remove", "/etc/rc.d/rc3.d/S30sshd"], &["warning sshd-not-started"]),
         ],
     );
+    table(&tree, &["--for", "ec2"], &[(&[], &["warning no-ssh"]), (&["--lock-root"], &["fatal no-way-in"])]);
 }
 
 #[test]
