@@ -145,7 +145,8 @@ A kernel from elsewhere is given what the command prints:
 ///
 /// FILE is a disk image, a bare ext4 filesystem or a block device, of which the partitions, the filesystem and the use of
 /// space are shown; or an archive as `raw` takes it, of which the disk is shown that `raw` would make with the same
-/// options. Images are read by another reader of ext4 than the one that writes them.
+/// options. Images are read by another reader of ext4 than the one that writes them. QEMU's command lines and Xen's
+/// configurations are shown that start it.
 #[derive(Args, Debug)]
 #[command(after_long_help = INSPECT_EXAMPLES)]
 pub(crate) struct Inspect {

@@ -1,12 +1,12 @@
 //! Turns a root filesystem tarball into a bootable raw disk image: one process, no root, no loop devices, no
 //! external programs.
 
-#![allow(dead_code, unused_imports)]
-
 mod archive;
 mod boot;
 mod check;
 mod configure;
+#[cfg(feature = "ebs")]
+pub mod ebs;
 mod error;
 mod ext4;
 mod fat;

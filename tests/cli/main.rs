@@ -5,7 +5,11 @@
 mod bad;
 mod boot;
 mod boot_bios;
+mod boot_refused;
+mod boot_same;
 mod boot_uefi;
+mod boot_upgrade;
+mod grub_fstest;
 mod help;
 mod host_boot;
 mod host_check;

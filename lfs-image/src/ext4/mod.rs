@@ -14,6 +14,8 @@
 //! Left out: other block sizes, files without extents, encryption, quotas, more than 16 TiB.
 
 mod acl;
+#[cfg(feature = "ebs")]
+mod allocated;
 mod bitmap;
 mod dirs;
 mod emit;
@@ -43,6 +45,8 @@ use crate::raw::guid::Uuid;
 use crate::raw::time::Timestamp;
 use crate::tree::Tree;
 
+#[cfg(feature = "ebs")]
+pub(crate) use allocated::allocated;
 pub(crate) use features::Features;
 pub(crate) use found::{Found, SUPERBLOCK};
 pub(crate) use inodes::add_lost_found;

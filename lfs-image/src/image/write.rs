@@ -1,12 +1,12 @@
 //! The one loop: from the first byte of the disk to the last.
 
-use super::plan::Image;
+use super::plan::{Image, Table};
 use crate::error::Result;
 use crate::progress::{Progress, Stage};
 use crate::raw::out::Out;
 use crate::raw::sink::Sink;
 use crate::raw::store::ReadAt;
-use crate::table::CODE;
+use crate::table::{CODE, Gpt};
 
 impl Image {
     /// Writes the image. `store` is the one that it was planned with.
@@ -25,8 +25,7 @@ impl Image {
         let mut written = |done| progress.at(Stage::Write, done, Some(total));
         let mut out = Out::new(&mut sink, &mut written);
         let boot = self.boot.as_ref();
-        let code = boot.and_then(|plan| plan.boot_code).unwrap_or([0; CODE]);
-        let (head, tail) = self.table.render(&code);
+        let (head, tail) = self.table.render(&self.code());
         out.data(&head)?;
         if let Some(area) = boot.and_then(|plan| plan.bios_area.as_ref()) {
             // A GPT has a partition for it; else it comes right behind sector 0.
@@ -51,5 +50,18 @@ impl Image {
         out.data(&tail)?;
         out.flush()?;
         sink.finish()
+    }
+
+    /// The boot code in front of the partition table.
+    fn code(&self) -> [u8; CODE] {
+        self.boot.as_ref().and_then(|plan| plan.boot_code).unwrap_or([0; CODE])
+    }
+
+    /// The GPT, if that is the table, and the boot code in front of it.
+    pub(crate) fn gpt(&self) -> Option<(&Gpt, [u8; CODE])> {
+        match &self.table {
+            Table::Gpt { gpt, .. } => Some((gpt, self.code())),
+            Table::Mbr { .. } | Table::None { .. } => None,
+        }
     }
 }

@@ -191,6 +191,7 @@ impl Gpt {
     /// # Errors
     ///
     /// When a partition reaches beyond the sectors that the new disk leaves usable.
+    #[cfg_attr(not(feature = "ebs"), allow(dead_code, reason = "for volumes larger than the image"))]
     pub(crate) fn for_disk(&self, disk_sectors: u64) -> Result<Self> {
         let (_, last_usable) = usable(disk_sectors, self.first_usable, self.array_sectors())?;
         for (number, record) in self.records() {
@@ -206,8 +207,14 @@ impl Gpt {
     }
 
     /// The disk's size in sectors.
+    #[cfg_attr(not(feature = "ebs"), allow(dead_code, reason = "for volumes larger than the image"))]
     pub(crate) fn disk_sectors(&self) -> u64 {
         self.disk_sectors
+    }
+
+    /// The sector behind the last partition, wherever that lies; 0 where there is none.
+    pub(crate) fn end_of_partitions(&self) -> u64 {
+        self.records().map(|(_, record)| record.ending_lba.get().saturating_add(1)).max().unwrap_or(0)
     }
 
     /// The disk's own GUID.

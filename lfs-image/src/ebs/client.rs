@@ -1,0 +1,178 @@
+//! The connection to AWS: configuration, runtime, HTTP.
+
+use std::future::Future;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+
+use super::engine::{Engine, bug};
+use super::fault::Stop;
+use super::watch::Watch;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long a connection may take to come about, on a line that is full of blocks.
+const CONNECT: Duration = Duration::from_secs(15);
+
+/// How often a watch is looked at.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
+
+/// Where the account is, and who asks. The default is what the `aws` command would use.
+#[derive(Clone, Debug, Default)]
+pub struct Connect {
+    profile: Option<String>,
+    region: Option<String>,
+    endpoint_url: Option<String>,
+}
+
+impl Connect {
+    /// The default.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The profile of the `aws` command's configuration.
+    #[must_use]
+    pub fn profile(mut self, name: impl Into<String>) -> Self {
+        self.profile = Some(name.into());
+        self
+    }
+
+    /// The region, such as `eu-central-1`.
+    #[must_use]
+    pub fn region(mut self, name: impl Into<String>) -> Self {
+        self.region = Some(name.into());
+        self
+    }
+
+    /// Where the services are, in place of AWS's own addresses: one URL for all.
+    #[must_use]
+    pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {
+        self.endpoint_url = Some(url.into());
+        self
+    }
+}
+
+/// A connection to AWS. Profile, region and credentials are found as the `aws` command finds them: in its files, in the
+/// environment, from a login, from the instance that this runs on.
+#[derive(Debug)]
+pub struct Aws {
+    runtime: Runtime,
+    config: SdkConfig,
+    region: String,
+    ebs: aws_sdk_ebs::Client,
+}
+
+impl Aws {
+    /// Finds the configuration. Credentials are looked for when they are first needed.
+    ///
+    /// # Errors
+    ///
+    /// When no region is configured, or no thread can be started.
+    pub fn connect(connect: &Connect) -> Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .thread_name("aws")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::io("start threads for requests", e))?;
+        let mut loader = aws_config::defaults(aws_config::BehaviorVersion::latest());
+        if let Some(name) = &connect.profile {
+            loader = loader.profile_name(name);
+        }
+        if let Some(name) = &connect.region {
+            loader = loader.region(aws_config::Region::new(name.clone()));
+        }
+        if let Some(url) = &connect.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        let config = runtime.block_on(loader.load());
+        let region = config.region().map(ToString::to_string).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Input,
+                "no AWS region is configured: neither an option, AWS_REGION, nor the profile names one",
+            )
+        })?;
+        // Retries, deadlines and their relation to each other are the engine's.
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .disable_read_timeout()
+            .disable_operation_timeout()
+            .disable_operation_attempt_timeout()
+            .build();
+        let ebs = aws_sdk_ebs::config::Builder::from(&config)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        Ok(Self { runtime, config, region, ebs: aws_sdk_ebs::Client::from_conf(ebs) })
+    }
+
+    /// The region.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// What the services' clients are made of.
+    pub(crate) fn config(&self) -> &SdkConfig {
+        &self.config
+    }
+
+    /// The client of the EBS direct APIs.
+    pub(super) fn ebs(&self) -> &aws_sdk_ebs::Client {
+        &self.ebs
+    }
+
+    /// Starts work on the runtime's threads.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.runtime.spawn(work)
+    }
+
+    /// Waits for a request, on the thread of the caller, which must not be one of the runtime's.
+    pub(crate) fn block_on<T>(&self, request: impl Future<Output = T>) -> T {
+        self.runtime.block_on(request)
+    }
+
+    /// Waits for part of a transfer, with a look at the watch now and then.
+    pub(super) fn wait<T>(
+        &self,
+        engine: &Engine,
+        watch: &mut dyn Watch,
+        part: impl Future<Output = T>,
+    ) -> Result<T, Stop> {
+        let mut part = std::pin::pin!(part);
+        loop {
+            if let Ok(value) = self.block_on(async { tokio::time::timeout(LOOK, &mut part).await }) {
+                return Ok(value);
+            }
+            watch.at(&engine.transfer()).map_err(Stop::curable)?;
+        }
+    }
+
+    /// Waits for a task, which doesn't outlive that.
+    pub(super) fn wait_for_task(
+        &self,
+        engine: &Engine,
+        watch: &mut dyn Watch,
+        mut task: Aborting<Result<(), Stop>>,
+    ) -> Result<(), Stop> {
+        self.wait(engine, watch, &mut task.0)?.unwrap_or_else(|error| Err(bug(&error)))
+    }
+}
+
+/// A task that ends when nobody waits for it any more.
+pub(super) struct Aborting<T>(pub(super) JoinHandle<T>);
+
+impl<T> Drop for Aborting<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
