@@ -147,6 +147,7 @@ pub(crate) fn gate(findings: &[Finding], force: bool) -> Result<(), Failure> {
     Err(Failure {
         error: input(&format!("{fatal} fatal {findings}")),
         hint: Some("`--force` goes on in spite of what is fatal".to_owned()),
+        left: Vec::new(),
     })
 }
 
