@@ -8,6 +8,7 @@ use lfs_image::ebs::{Connect, Encryption, Settings};
 use lfs_image::{Error, ErrorKind, Result};
 
 use crate::cli::{ArchiveArgs, ImageArgs};
+use crate::host::HostArgs;
 use crate::values;
 
 /// Make a machine image (AMI) on AWS of a raw image, or straight from a root filesystem tarball.
@@ -41,19 +42,27 @@ pub(crate) struct Push {
     #[arg(long, help_heading = "Output")]
     pub(crate) dry_run: bool,
 
+    /// Push what `lfs-image check --for ec2` (with --public: `--public`) finds fatal
+    #[arg(long, help_heading = "Output")]
+    pub(crate) force: bool,
+
     #[command(flatten)]
     pub(crate) image: ImageArgs,
+
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
 
     #[command(flatten)]
     pub(crate) archive: ArchiveArgs,
 }
 
 const PUSH_EXAMPLES: &str = "\
-Options under Disk, Boot, Filesystem and Archives are for tarballs, as in `raw`.
+Options under Disk, Boot, Filesystem, Host and Archives are for tarballs, as in `raw`; a tarball's --target is ec2 unless
+another is named.
 
 Examples:
   lfs-image push out.img
-  lfs-image push --name lfs-12.4 --tag release=12.4 rootfs.tar.zst
+  lfs-image push --name lfs-12.4 --tag release=12.4 --imds-ssh-key rootfs.tar.zst
   lfs-image push --dry-run --json out.img | jq .estimate
   lfs-image push --encrypt --copy-to us-east-1,ap-south-1 --share-with 123456789012 out.img
   lfs-image push --public --confirm-public --deprecate-after 1y --ssm-parameter /lfs/latest out.img
@@ -419,7 +428,11 @@ impl Push {
         if let Err(error) = ami::check_tags(&self.ami.tag) {
             return Some(error.to_string());
         }
-        self.image.fault().or_else(|| self.archive.fault(&self.image_file)).map(str::to_owned)
+        self.image
+            .fault()
+            .or_else(|| self.host.fault())
+            .or_else(|| self.archive.fault(&self.image_file))
+            .map(str::to_owned)
     }
 }
 

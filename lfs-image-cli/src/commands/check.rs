@@ -1,6 +1,9 @@
 //! `lfs-image check`: what a tree lacks to run on a target, and what must not be public.
 
-use lfs_image::{Error, ErrorKind, Finding, Image, Result, Severity, check_name, check_public};
+use std::fs::File;
+use std::path::Path;
+
+use lfs_image::{Disk, Error, ErrorKind, Finding, Image, Result, Severity, Target, check_name, check_public};
 use serde::Serialize;
 
 use crate::cli::Check;
@@ -35,17 +38,7 @@ struct Item<'a> {
 
 pub(crate) fn run(args: &Check, ui: Ui) -> Result<(), Failure> {
     let mut findings = match found(&args.file)? {
-        Some((file, disk)) => {
-            let place = disk.partitions.iter().filter(|p| p.filesystem.is_some()).max_by_key(|p| p.len);
-            let place = place.ok_or_else(|| input("there is no ext4 filesystem on it"))?;
-            let (tree, store) = ext4_tree::read(&file, place.offset)
-                .map_err(|error| error.context(format!("can't read {}", args.file.display())))?;
-            let mut findings = disk.check(&tree, &store, args.target())?;
-            if args.public {
-                findings.extend(check_public(&tree, &store)?);
-            }
-            findings
-        }
+        Some((_, disk)) => of_disk(&args.file, &disk, args.target(), args.public)?,
         None => of_archive(args, ui)?,
     };
     if args.public {
@@ -55,6 +48,28 @@ pub(crate) fn run(args: &Check, ui: Ui) -> Result<(), Failure> {
     }
     findings.sort_by_key(|finding| finding.severity);
     show(args, &findings, ui)
+}
+
+/// What is found on the largest ext4 filesystem of a disk.
+pub(crate) fn of_disk(path: &Path, disk: &Disk, target: Target, public: bool) -> Result<Vec<Finding>> {
+    let place = disk.partitions.iter().filter(|p| p.filesystem.is_some()).max_by_key(|p| p.len);
+    let place = place.ok_or_else(|| input("there is no ext4 filesystem on it"))?;
+    let failed = |error: Error| error.context(format!("can't read {}", path.display()));
+    let file = File::open(path).map_err(|e| Error::io(format!("open {}", path.display()), e))?;
+    let (tree, store) = ext4_tree::read(&file, place.offset).map_err(failed)?;
+    let mut findings = disk.check(&tree, &store, target)?;
+    if public {
+        findings.extend(check_public(&tree, &store)?);
+    }
+    Ok(findings)
+}
+
+/// Says what was found on the way to something else, and stops where something is fatal.
+pub(crate) fn heed(findings: &[Finding], force: bool, ui: Ui) -> Result<(), Failure> {
+    for finding in findings.iter().filter(|finding| finding.severity <= Severity::Warning) {
+        ui.warn(finding);
+    }
+    gate(findings, force)
 }
 
 fn input(message: &str) -> Error {

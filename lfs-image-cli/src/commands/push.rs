@@ -9,10 +9,12 @@ use lfs_image::ami::{
     self, Ami, AmiSpec, Checks, Estimate, Preflight, Publication, Published, Registrar, Taken,
 };
 use lfs_image::ebs::{self, Aws, BLOCK, RawImage, Sample, Settings, Source, Upload, Uploaded};
-use lfs_image::{Disk, Error, ErrorKind, Firmware, Image, Result, Store};
+use lfs_image::{Disk, Error, ErrorKind, Firmware, Image, Result, Store, Target, check_public};
 
 use crate::aws::{Push, Verify};
-use crate::failure::{Failure, Step};
+use crate::commands::check;
+use crate::failure::{Failure, Step, chain};
+use crate::host::TargetName;
 use crate::interrupt::Interrupt;
 use crate::pushed::{self, Pushed, hex};
 use crate::report::{Input, Report};
@@ -57,6 +59,12 @@ impl Content {
             for note in image.notes() {
                 ui.step("", format_args!("{note}"));
             }
+            // Other filesystems are pushed as they are.
+            match disk.as_ref().map(|disk| check::of_disk(path, disk, Target::Ec2, args.publish.public)) {
+                Some(Ok(findings)) => check::heed(&findings, args.force, ui)?,
+                Some(Err(error)) => ui.warn(format_args!("not checked: {}", chain(&error).join(": "))),
+                None => ui.warn("not checked: there is neither a partition table nor ext4 on it"),
+            }
             return Ok(Self::Raw { image, disk });
         }
         let source = source::Source::open(path, &args.archive)?;
@@ -65,7 +73,8 @@ impl Content {
         let (entries, bytes) = usage::total(&tree);
         let all = archives.join(" + ");
         ui.step("read", format_args!("{all:<14}  {} entries, {}", Count(entries), Human(bytes)));
-        let image = Image::plan(tree, &store, &args.image.spec())
+        let host = args.host.spec(Some(TargetName::Ec2))?;
+        let image = Image::plan(tree, &store, &args.image.spec().host(host))
             .map_err(|error| Step::Plan { exact: args.image.size.is_some() }.explain(error))?;
         let report = Report::of_plan(&image, args.image.table(), Input { archives, entries, bytes });
         report.warn(ui);
@@ -73,6 +82,17 @@ impl Content {
         for note in image.boot_notes() {
             ui.step("boot", format_args!("{note}"));
         }
+        for edit in image.edits() {
+            ui.step("edit", format_args!("{edit}"));
+        }
+        for note in image.host_notes() {
+            ui.step("note", format_args!("{note}"));
+        }
+        let mut findings = image.check(&store, Target::Ec2)?;
+        if args.publish.public {
+            findings.extend(check_public(image.tree(), &store)?);
+        }
+        check::heed(&findings, args.force, ui)?;
         Ok(Self::Plan { image: Box::new(image), store })
     }
 
