@@ -1,16 +1,22 @@
 //! The `lfs-image` command.
 
+#[cfg(feature = "push")]
+mod aws;
 mod cli;
 mod commands;
 mod failure;
 mod interrupt;
 mod log;
 mod meter;
+#[cfg(feature = "push")]
+mod pushed;
 mod report;
 mod run;
 mod size;
 mod source;
 mod spec;
+#[cfg(feature = "push")]
+mod transfer;
 mod ui;
 mod usage;
 mod values;

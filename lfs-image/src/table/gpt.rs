@@ -191,6 +191,7 @@ impl Gpt {
     /// # Errors
     ///
     /// When a partition reaches beyond the sectors that the new disk leaves usable.
+    #[cfg_attr(not(feature = "ebs"), allow(dead_code, reason = "for volumes larger than the image"))]
     pub(crate) fn for_disk(&self, disk_sectors: u64) -> Result<Self> {
         let (_, last_usable) = usable(disk_sectors, self.first_usable, self.array_sectors())?;
         for (number, record) in self.records() {
@@ -206,6 +207,7 @@ impl Gpt {
     }
 
     /// The disk's size in sectors.
+    #[cfg_attr(not(feature = "ebs"), allow(dead_code, reason = "for volumes larger than the image"))]
     pub(crate) fn disk_sectors(&self) -> u64 {
         self.disk_sectors
     }

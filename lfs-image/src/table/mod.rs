@@ -20,7 +20,9 @@ mod read;
 
 pub(crate) use gpt::{Attributes, Entry, Gpt, types};
 pub(crate) use mbr::{CODE, Mbr, Primary, kinds};
-pub(crate) use read::{Label, Partition, PartitionKind, Table, read};
+#[cfg(test)]
+pub(crate) use read::Partition;
+pub(crate) use read::{Label, PartitionKind, Table, read};
 
 use crate::error::{Error, Result};
 use crate::raw::num::index;

@@ -17,6 +17,7 @@ pub(crate) struct Table {
     /// By number.
     pub(crate) partitions: Vec<Partition>,
     /// The boot code in front of the table.
+    #[cfg_attr(not(feature = "ebs"), allow(dead_code, reason = "for volumes larger than the image"))]
     pub(crate) code: Box<[u8; CODE]>,
     /// What is wrong but did not keep the table from being read, as clauses.
     pub(crate) problems: Vec<String>,
