@@ -1,6 +1,6 @@
 //! How many requests at a time, and how many in a second.
 //!
-//! More requests are tried as long as that brings more answers: twice as many at first, an eighth more later, now and then.
+//! More requests are tried as long as that brings more answers: twice as many at first, a quarter more later, now and then.
 //! What brings nothing is taken back. A service that asks for a slower pace, or an answer that doesn't come, halves
 //! the number. A line of 10 Mbit/s is thus left with the few requests that fill it, and a fast one gets a
 //! hundred.
@@ -18,7 +18,7 @@ const MOST_BY_DEFAULT: usize = 128;
 /// Shorter rounds measure noise.
 const ROUND: Duration = Duration::from_millis(200);
 /// Rounds between two tries of more requests.
-const HOLD: u32 = 8;
+const HOLD: u32 = 3;
 
 /// The number of requests at a time.
 #[derive(Clone, Debug)]
@@ -116,7 +116,7 @@ impl Pace {
             }
             Mode::Holding { rounds: 0 } if self.limit < self.cap => self.probe(rate),
             Mode::Holding { rounds } => Mode::Holding { rounds: rounds.saturating_sub(1) },
-            Mode::Probing { before, .. } if rate > before * 1.04 => {
+            Mode::Probing { before, .. } if rate > before * 1.06 => {
                 if self.limit == self.cap {
                     Mode::Holding { rounds: HOLD }
                 } else {
@@ -132,7 +132,7 @@ impl Pace {
 
     fn probe(&mut self, rate: f64) -> Mode {
         let from = self.limit;
-        self.limit = self.cap.min(from + (from / 8).max(1));
+        self.limit = self.cap.min(from + (from / 4).max(1));
         Mode::Probing { from, before: rate }
     }
 
