@@ -55,6 +55,7 @@ const AFTER_HELP: &str = "\
 Examples:
   lfs-image raw rootfs.tar.zst out.img     make a disk for QEMU, Xen or a cloud
   lfs-image raw --size 8G - out.img        of an exact size, from a pipe
+  lfs-image push out.img                   make a machine image (AMI) of it on AWS
   lfs-image inspect out.img                show what is on a disk
   lfs-image check --for ec2 rootfs.tar     say what it lacks to run there
   lfs-image inspect rootfs.tar.zst         show what would become of an archive
@@ -80,6 +81,10 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Raw(Box<Raw>),
+    #[cfg(feature = "push")]
+    Push(Box<crate::aws::Push>),
+    #[cfg(feature = "push")]
+    Pull(crate::aws::Pull),
     Inspect(Box<Inspect>),
     Check(Box<Check>),
     Completions(Completions),
@@ -391,9 +396,13 @@ impl Cli {
     /// Refuses what the types allow and can't be done: exits with code 2, as the parser does.
     pub(crate) fn check(&self) {
         let refused = match &self.command {
-            Command::Raw(raw) => ("raw", raw.fault(self.global.json)),
-            Command::Inspect(inspect) => ("inspect", inspect.fault()),
-            Command::Check(check) => ("check", check.fault()),
+            Command::Raw(raw) => ("raw", raw.fault(self.global.json).map(str::to_owned)),
+            #[cfg(feature = "push")]
+            Command::Push(push) => ("push", push.fault()),
+            #[cfg(feature = "push")]
+            Command::Pull(_) => return,
+            Command::Inspect(inspect) => ("inspect", inspect.fault().map(str::to_owned)),
+            Command::Check(check) => ("check", check.fault().map(str::to_owned)),
             Command::Completions(_) | Command::Man(_) => return,
         };
         if let (name, Some(fault)) = refused {

@@ -18,11 +18,14 @@ const FAILED: u8 = 1;
 pub(crate) struct Failure {
     pub(crate) error: Error,
     pub(crate) hint: Option<String>,
+    /// What is still there, and how to remove it.
+    pub(crate) left: Vec<String>,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, hint: None }
+        let hint = refusal_hint(&error);
+        Self { error, hint, left: Vec::new() }
     }
 }
 
@@ -58,7 +61,7 @@ impl Step<'_> {
     /// An error with a hint, where there is something to hint at.
     pub(crate) fn explain(self, error: Error) -> Failure {
         let hint = self.hint(&error);
-        Failure { error, hint }
+        Failure { error, hint, left: Vec::new() }
     }
 
     fn hint(self, error: &Error) -> Option<String> {
@@ -113,6 +116,24 @@ pub(crate) fn chain(error: &Error) -> Vec<String> {
         cause = error.source();
     }
     messages
+}
+
+/// What can be done about a service's refusal.
+#[cfg(feature = "push")]
+fn refusal_hint(error: &Error) -> Option<String> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(refusal) = error.downcast_ref::<lfs_image::ami::Refusal>() {
+            return refusal.hint();
+        }
+        cause = error.source();
+    }
+    None
+}
+
+#[cfg(not(feature = "push"))]
+fn refusal_hint(_error: &Error) -> Option<String> {
+    None
 }
 
 /// What the operating system said.

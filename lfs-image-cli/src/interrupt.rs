@@ -15,6 +15,9 @@ pub(crate) const EXIT_CODE: u8 = 130;
 
 /// How long the walk may take to end; a read from a pipe may never.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long it may take to end what was begun elsewhere.
+#[cfg(feature = "push")]
+const REMOTE_GRACE: Duration = Duration::from_secs(12);
 
 /// Whether the command was asked to stop.
 #[derive(Clone, Debug, Default)]
@@ -22,9 +25,11 @@ pub(crate) struct Interrupt(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    asked: AtomicBool,
+    asked: Arc<AtomicBool>,
     /// What has to be removed where destructors don't run.
     temporary: Mutex<Option<PathBuf>>,
+    /// What has to be said then, and how long to wait before.
+    farewell: Mutex<Option<(String, Duration)>>,
 }
 
 impl Interrupt {
@@ -43,7 +48,7 @@ impl Interrupt {
                     }
                     let shared = Arc::clone(&shared);
                     std::thread::spawn(move || {
-                        std::thread::sleep(GRACE);
+                        std::thread::sleep(shared.grace());
                         shared.exit();
                     });
                 }
@@ -57,6 +62,19 @@ impl Interrupt {
         *self.0.temporary.lock().unwrap_or_else(PoisonError::into_inner) = temporary;
     }
 
+    /// Something was begun elsewhere: it is given time to be ended, and these words are for the case that it isn't.
+    #[cfg(feature = "push")]
+    pub(crate) fn remote(&self, farewell: Option<String>) {
+        *self.0.farewell.lock().unwrap_or_else(PoisonError::into_inner) =
+            farewell.map(|words| (words, REMOTE_GRACE));
+    }
+
+    /// Whether the command was asked to stop.
+    #[cfg(feature = "push")]
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0.asked)
+    }
+
     /// An error once the command was asked to stop.
     pub(crate) fn check(&self) -> Result<()> {
         if self.0.asked.load(Ordering::Relaxed) {
@@ -67,7 +85,15 @@ impl Interrupt {
 }
 
 impl Shared {
+    fn grace(&self) -> Duration {
+        let farewell = self.farewell.lock().unwrap_or_else(PoisonError::into_inner);
+        farewell.as_ref().map_or(GRACE, |(_, grace)| *grace)
+    }
+
     fn exit(&self) -> ! {
+        if let Some((words, _)) = self.farewell.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            crate::ui::farewell(&words);
+        }
         if let Some(path) = self.temporary.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = std::fs::remove_file(path);
         }

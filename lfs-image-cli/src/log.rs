@@ -2,7 +2,8 @@
 
 use std::str::FromStr as _;
 
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing::Level;
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -30,6 +31,8 @@ pub(crate) fn start(verbose: u8, ui: Ui) {
         .with_writer(anstream::stderr)
         .with_span_events(FmtSpan::CLOSE)
         .without_time();
+    // Others log what they sign, session tokens and all.
+    let discreet = filter_fn(|of| *of.level() <= Level::INFO || of.target().starts_with("lfs_image"));
     // It is the first and only one.
-    let _ = tracing_subscriber::registry().with(layer).with(targets).try_init();
+    let _ = tracing_subscriber::registry().with(layer).with(targets).with(discreet).try_init();
 }

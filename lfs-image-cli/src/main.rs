@@ -1,5 +1,7 @@
 //! The `lfs-image` command.
 
+#[cfg(feature = "push")]
+mod aws;
 mod cli;
 mod commands;
 mod config;
@@ -9,11 +11,15 @@ mod host;
 mod interrupt;
 mod log;
 mod meter;
+#[cfg(feature = "push")]
+mod pushed;
 mod report;
 mod run;
 mod size;
 mod source;
 mod spec;
+#[cfg(feature = "push")]
+mod transfer;
 mod ui;
 mod usage;
 mod values;

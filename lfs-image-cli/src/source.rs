@@ -72,3 +72,18 @@ fn open(path: &Path) -> Result<File> {
     // Unbuffered: a plain archive that is redirected is read where it stands.
     stdin.as_fd().try_clone_to_owned().map(File::from).map_err(|e| Error::io("open stdin", e))
 }
+
+/// Whether a file that begins so is an archive, whatever else it may look like by chance: gzip, zstd, xz, bzip2 or tar.
+pub(crate) fn is_archive(head: &[u8]) -> bool {
+    COMPRESSED.iter().any(|magic| head.starts_with(magic)) || head.get(257..262) == Some(b"ustar")
+}
+
+const COMPRESSED: [&[u8]; 4] = [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"BZh"];
+/// How much of a file is looked at for that.
+pub(crate) const HEAD: u64 = 512;
+
+/// Whether what is in a file can be looked at twice.
+pub(crate) fn is_seekable(meta: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    meta.is_file() || meta.file_type().is_block_device()
+}

@@ -73,7 +73,7 @@ impl ImageArgs {
         }
     }
 
-    fn fault(&self) -> Option<&'static str> {
+    pub(crate) fn fault(&self) -> Option<&'static str> {
         (self.esp.is_some() && matches!(self.table, Table::None)).then_some(
             "an EFI system partition (--esp) needs a partition table, and --table none asks for none",
         )
@@ -91,7 +91,7 @@ impl ArchiveArgs {
         options
     }
 
-    fn fault(&self, first: &Path) -> Option<&'static str> {
+    pub(crate) fn fault(&self, first: &Path) -> Option<&'static str> {
         let pipes = self.overlay.iter().map(AsRef::as_ref).chain([first]).filter(|path| is_pipe(path));
         (pipes.count() > 1).then_some("only one archive can come from stdin")
     }

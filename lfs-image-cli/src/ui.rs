@@ -63,6 +63,9 @@ impl Ui {
         if let Some(hint) = &failure.hint {
             say(format_args!("{HINT}hint:{HINT:#} {hint}"));
         }
+        for left in &failure.left {
+            say(format_args!("{HINT}left:{HINT:#} {left}"));
+        }
     }
 
     /// A result.
@@ -84,6 +87,27 @@ impl Ui {
         stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|e| Error::io(STDOUT, e))
     }
 
+    /// Whether bars are drawn.
+    #[cfg(feature = "push")]
+    pub(crate) fn draws(self) -> bool {
+        self.draws
+    }
+
+    /// Something that takes its time, and is described by messages.
+    #[cfg(feature = "push")]
+    pub(crate) fn spinner(self, word: &'static str) -> ProgressBar {
+        if !self.draws {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template("  {prefix:<6} {spinner} {msg}  {elapsed}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10))
+            .with_style(style)
+            .with_prefix(word);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+
     /// A bar for so many bytes, or for however many there are.
     pub(crate) fn bar(self, word: &'static str, total: Option<u64>) -> ProgressBar {
         if !self.draws {
@@ -91,7 +115,7 @@ impl Ui {
         }
         let template = match total {
             Some(_) => {
-                "  {prefix:<6} [{bar:24}] {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta}"
+                "  {prefix:<6} [{bar:24}] {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta}{msg}"
             }
             None => "  {prefix:<6} {spinner} {binary_bytes}  {binary_bytes_per_sec}  {elapsed}",
         };
@@ -103,6 +127,11 @@ impl Ui {
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }
+}
+
+/// What an interrupted command that can't clean up has to say.
+pub(crate) fn farewell(words: &str) {
+    say(format_args!("{HINT}left:{HINT:#} {words}"));
 }
 
 /// A line on stderr. There is nobody to tell if that fails.

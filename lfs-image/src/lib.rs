@@ -1,6 +1,8 @@
 //! Turns a root filesystem tarball into a bootable raw disk image: one process, no root, no loop devices, no
 //! external programs.
 
+#[cfg(feature = "ami")]
+pub mod ami;
 mod archive;
 mod boot;
 mod check;

@@ -17,7 +17,14 @@ fn help_and_usage() {
 fn every_page_of_the_manual() {
     let folder = scratch();
     must(lfs_image().arg("man").arg(folder.path()));
-    for page in ["lfs-image", "lfs-image-raw", "lfs-image-inspect", "lfs-image-completions"] {
+    for page in [
+        "lfs-image",
+        "lfs-image-raw",
+        "lfs-image-push",
+        "lfs-image-pull",
+        "lfs-image-inspect",
+        "lfs-image-completions",
+    ] {
         let text = std::fs::read_to_string(folder.path().join(format!("{page}.1"))).unwrap();
         assert!(text.contains(".SH NAME") && text.contains("Examples"), "{page}");
     }

@@ -12,7 +12,7 @@ use crate::failure::{Failure, Step, chain};
 use crate::interrupt::Interrupt;
 use crate::report::{Input, Report};
 use crate::run::Run;
-use crate::source::Source;
+use crate::source::{HEAD, Source, is_archive, is_seekable};
 use crate::spec::is_pipe;
 use crate::ui::Ui;
 use crate::usage;
@@ -36,7 +36,7 @@ pub(crate) fn found(path: &Path) -> Result<Option<(File, Disk)>> {
     let mut file = File::open(path).map_err(|e| Error::io(format!("open {}", path.display()), e))?;
     let mut head = Vec::new();
     file.by_ref().take(HEAD).read_to_end(&mut head).map_err(failed)?;
-    if COMPRESSED.iter().any(|magic| head.starts_with(magic)) || head.get(257..262) == Some(b"ustar") {
+    if is_archive(&head) {
         return Ok(None);
     }
     let len = file.seek(SeekFrom::End(0)).map_err(failed)?;
@@ -53,15 +53,6 @@ pub(crate) fn found(path: &Path) -> Result<Option<(File, Disk)>> {
 const PLANNED: &str = "out.img";
 /// What Xen's boot loaders look for.
 const GRUB_CFG: &str = "boot/grub/grub.cfg";
-
-/// What begins so is no disk, whatever else may look like it by chance: gzip, zstd, xz, bzip2.
-const COMPRESSED: [&[u8]; 4] = [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"BZh"];
-const HEAD: u64 = 512;
-
-fn is_seekable(meta: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::FileTypeExt as _;
-    meta.is_file() || meta.file_type().is_block_device()
-}
 
 fn of_disk(args: &Inspect, file: &File, disk: &Disk) -> Report {
     let mut report = Report::of_disk(&args.file, disk);

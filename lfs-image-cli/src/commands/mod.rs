@@ -4,6 +4,10 @@ mod check;
 mod completions;
 mod inspect;
 mod man;
+#[cfg(feature = "push")]
+mod pull;
+#[cfg(feature = "push")]
+mod push;
 mod raw;
 
 use crate::cli::Command;
@@ -13,6 +17,10 @@ use crate::ui::Ui;
 pub(crate) fn run(command: Command, ui: Ui) -> Result<(), Failure> {
     match command {
         Command::Raw(raw) => raw::run(&raw, ui),
+        #[cfg(feature = "push")]
+        Command::Push(push) => push::run(&push, ui),
+        #[cfg(feature = "push")]
+        Command::Pull(pull) => pull::run(&pull, ui),
         Command::Check(args) => check::run(&args, ui),
         Command::Inspect(inspect) => inspect::run(&inspect, ui),
         Command::Completions(completions) => completions::run(&completions, ui),

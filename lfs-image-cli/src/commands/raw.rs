@@ -91,6 +91,7 @@ fn open(path: &Path, args: &Raw, source: &Source, interrupt: &Interrupt) -> Resu
                     "stdout is a terminal, and an image is nothing to look at",
                 ),
                 hint: Some("give a file for OUT, or send stdout to a program".to_owned()),
+                left: Vec::new(),
             });
         }
         let stdout = stdout.as_fd().try_clone_to_owned().map_err(|e| Error::io("open stdout", e))?;
