@@ -26,7 +26,6 @@ pub use spec::{Fstab, HostSpec, OwnFile, Target};
 pub(crate) use access::users;
 pub(crate) use console::{device as console_device, has_login};
 pub(crate) use fstab::Line as FstabLine;
-pub(crate) use names::host_keys;
 pub(crate) use network::{has_client as has_dhcp_client, is_set_up as sets_up_network};
 pub(crate) use system::{Init, System, is_enabled, program};
 
