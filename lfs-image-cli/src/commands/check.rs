@@ -167,7 +167,7 @@ pub(crate) fn gate(findings: &[Finding], force: bool) -> Result<(), Failure> {
 }
 
 impl Check {
-    pub(crate) fn target(&self) -> lfs_image::Target {
+    pub(crate) fn target(&self) -> Target {
         self.place.into()
     }
 }

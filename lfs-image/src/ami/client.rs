@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use super::ec2::{Answer, Copy, DryRun, Ec2, Identity, Image, Registration, Share, Snapshot};
 use super::query::Form;
-use super::refusal::Fault;
+use super::reply;
 use super::service::{Line, Name, Request};
 use super::xml::Element;
-use super::{reply, service};
 use crate::ebs::Aws;
 use crate::error::{Error, ErrorKind};
 
@@ -180,10 +179,6 @@ impl Ec2 for Client<'_> {
 
     fn deprecate_image(&self, region: &str, image_id: &str, at: &str) -> Answer<()> {
         self.done(region, &forms::deprecate(image_id, at))
-    }
-
-    fn deregister_image(&self, region: &str, image_id: &str) -> Answer<()> {
-        self.done(region, &Form::ec2("DeregisterImage").with("ImageId", image_id))
     }
 
     fn delete_snapshot(&self, region: &str, snapshot_id: &str) -> Answer<()> {

@@ -38,9 +38,6 @@ pub(crate) trait Ec2 {
     /// ec2:EnableImageDeprecation: from a time such as `2027-01-01T00:00:00Z`, lists leave an image out.
     fn deprecate_image(&self, region: &str, image_id: &str, at: &str) -> Answer<()>;
 
-    /// ec2:DeregisterImage.
-    fn deregister_image(&self, region: &str, image_id: &str) -> Answer<()>;
-
     /// ec2:DeleteSnapshot.
     fn delete_snapshot(&self, region: &str, snapshot_id: &str) -> Answer<()>;
 

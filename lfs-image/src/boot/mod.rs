@@ -39,7 +39,6 @@ pub(crate) use choose::Method;
 pub(crate) use edit::{Edit, apply};
 pub(crate) use menu::GrubCfg;
 pub(crate) use plan::{Areas, BootPlan, Options, Survey};
-pub(crate) use root::Root;
 
 use crate::raw::guid::Uuid;
 use crate::tree::root;

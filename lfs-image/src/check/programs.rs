@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use object::elf;
-use object::read::elf::{FileHeader as _, ProgramHeader as _};
+use object::read::elf::ProgramHeader as _;
 
 use super::Findings;
 use crate::configure::{Init, System};

@@ -7,7 +7,7 @@
 //! are keys of test suites and examples. Not here: deleted files, since an image made from a tree has no remains of any;
 //! secrets inside of databases and archives.
 
-use super::{Finding, Findings};
+use super::Findings;
 use crate::error::Result;
 use crate::tree::edit::{Editor, File};
 use crate::tree::{Content, Kind, NodeId, Root};
@@ -431,6 +431,7 @@ fn lock(editor: &mut Editor<'_>, path: &str, why: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Finding;
     use super::*;
     use crate::NoStore;
     use crate::raw::time::Timestamp;

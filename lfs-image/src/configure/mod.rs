@@ -30,7 +30,6 @@ pub(crate) use network::{has_client as has_dhcp_client, is_set_up as sets_up_net
 pub(crate) use system::{Init, System, is_enabled, program};
 
 use crate::error::Result;
-use crate::raw::store::ReadAt;
 use crate::tree::Root;
 use crate::tree::edit::Editor;
 
@@ -56,6 +55,7 @@ impl Place {
         let same = |name: &str| name.eq_ignore_ascii_case(&source);
         same(&self.root)
             || self.esp.as_deref().is_some_and(same)
+            || self.esp_uuid.as_ref().is_some_and(|uuid| same(&format!("uuid={uuid}")))
             || source.strip_prefix("uuid=") == Some(&self.root_uuid)
             || source
                 .strip_prefix("label=")

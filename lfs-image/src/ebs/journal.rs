@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use super::block::Digest;
 use crate::error::{Error, Result};
 use crate::raw::crc::crc32c;
-use crate::raw::num::{fit, index, lo32};
+use crate::raw::num::{fit, index};
 
 const MAGIC: &[u8] = b"lfs-image transfer 1\n";
 /// No record is longer.
@@ -88,11 +88,6 @@ impl Journal {
         };
         journal.cut(len as u64).map_err(|e| failed("write", e))?;
         Ok((journal, Some(replay)))
-    }
-
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Begins a transfer; what was there before is gone. On stable storage when this returns.
@@ -230,6 +225,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::raw::num::lo32;
 
     fn whole() -> (Vec<u8>, Vec<(usize, Replay)>) {
         let mut bytes = MAGIC.to_vec();

@@ -58,6 +58,7 @@ impl Image {
     }
 
     /// The GPT, if that is the table, and the boot code in front of it.
+    #[cfg_attr(not(feature = "ebs"), allow(dead_code, reason = "for volumes larger than the image"))]
     pub(crate) fn gpt(&self) -> Option<(&Gpt, [u8; CODE])> {
         match &self.table {
             Table::Gpt { gpt, .. } => Some((gpt, self.code())),
