@@ -12,6 +12,8 @@ JUDGES=(
     tar libarchive-tools zstd xz-utils bzip2 gzip acl attr libcap2-bin python3 python3-venv
     # root file systems
     mmdebstrap busybox-static binutils ca-certificates
+    # what is made into hosts, and edited
+    openssh-client patch
     # for the C zstd in the command
     gcc libc6-dev
 )
