@@ -8,6 +8,7 @@ use lfs_image::ebs::{Connect, Encryption, Settings};
 use lfs_image::{Error, ErrorKind, Result};
 
 use crate::cli::{ArchiveArgs, ImageArgs};
+use crate::host::HostArgs;
 use crate::values;
 
 /// Make a machine image (AMI) on AWS of a raw image, or straight from a root filesystem tarball.
@@ -41,15 +42,22 @@ pub(crate) struct Push {
     #[arg(long, help_heading = "Output")]
     pub(crate) dry_run: bool,
 
+    /// Push in spite of what `check --for ec2` finds fatal
+    #[arg(long)]
+    pub(crate) force: bool,
+
     #[command(flatten)]
     pub(crate) image: ImageArgs,
+
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
 
     #[command(flatten)]
     pub(crate) archive: ArchiveArgs,
 }
 
 const PUSH_EXAMPLES: &str = "\
-Options under Disk, Boot, Filesystem and Archives are for tarballs, as in `raw`.
+Options under Disk, Boot, Filesystem, Host and Archives are for tarballs, as in `raw`, with `--target ec2` as the default.
 
 Examples:
   lfs-image push out.img
@@ -419,7 +427,8 @@ impl Push {
         if let Err(error) = ami::check_tags(&self.ami.tag) {
             return Some(error.to_string());
         }
-        self.image.fault().or_else(|| self.archive.fault(&self.image_file)).map(str::to_owned)
+        let host = || self.host.fault();
+        self.image.fault().or_else(host).or_else(|| self.archive.fault(&self.image_file)).map(str::to_owned)
     }
 }
 

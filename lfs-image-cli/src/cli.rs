@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use lfs_image::{Free, Journal, Timestamp, Uuid};
 
+use crate::host::{HostArgs, Place};
 use crate::values;
 
 /// A root filesystem tarball to a bootable raw disk image.
@@ -56,6 +57,7 @@ Examples:
   lfs-image raw --size 8G - out.img        of an exact size, from a pipe
   lfs-image push out.img                   make a machine image (AMI) of it on AWS
   lfs-image inspect out.img                show what is on a disk
+  lfs-image check --for ec2 rootfs.tar     say what it lacks to run there
   lfs-image inspect rootfs.tar.zst         show what would become of an archive
 
 Exit codes: 0 done, 1 failed, 2 used wrongly, 130 interrupted by a signal.
@@ -84,6 +86,7 @@ pub(crate) enum Command {
     #[cfg(feature = "push")]
     Pull(crate::aws::Pull),
     Inspect(Box<Inspect>),
+    Check(Box<Check>),
     Completions(Completions),
     Man(Man),
 }
@@ -110,6 +113,9 @@ pub(crate) struct Raw {
     pub(crate) image: ImageArgs,
 
     #[command(flatten)]
+    pub(crate) host: HostArgs,
+
+    #[command(flatten)]
     pub(crate) archive: ArchiveArgs,
 
     /// Compute the image's SHA-256, too: holes are hashed as zeros, about a second for each GiB
@@ -120,7 +126,7 @@ pub(crate) struct Raw {
     #[arg(long, help_heading = "Output")]
     pub(crate) sync: bool,
 
-    /// Plan only: print what the image would be, write nothing
+    /// Plan only: print what the image would be and every edit of the tree as a diff, write nothing
     #[arg(long, conflicts_with_all = ["digest", "sync"], help_heading = "Output")]
     pub(crate) dry_run: bool,
 }
@@ -129,6 +135,7 @@ const RAW_EXAMPLES: &str = "\
 Examples:
   lfs-image raw rootfs.tar.zst out.img
   lfs-image raw --size 8G --label lfs rootfs.tar out.img
+  lfs-image raw --target ec2 --hostname lfs --authorized-key ~/.ssh/id_ed25519.pub rootfs.tar out.img
   lfs-image raw --overlay config.tar --overlay keys.tar rootfs.tar.xz out.img
   tar -C /mnt/lfs -c --xattrs --numeric-owner . | lfs-image raw - out.img
   lfs-image raw rootfs.tar - | ssh host 'cat > /dev/vdb'
@@ -164,6 +171,9 @@ pub(crate) struct Inspect {
     pub(crate) image: ImageArgs,
 
     #[command(flatten)]
+    pub(crate) host: HostArgs,
+
+    #[command(flatten)]
     pub(crate) archive: ArchiveArgs,
 }
 
@@ -173,6 +183,54 @@ Examples:
   lfs-image inspect --usage 2 out.img
   lfs-image inspect --plan --table mbr rootfs.tar.zst
   lfs-image inspect --json out.img | jq -r .root";
+
+/// Say what a tarball or an image lacks to run somewhere, and what must not be public.
+///
+/// An archive is looked at as `raw` would make it with the same options and `--target` set to where it is to run; an image as
+/// it is. The list goes to stdout, the worst first; exit code 1 if something is fatal.
+#[derive(Args, Debug)]
+#[command(after_long_help = CHECK_EXAMPLES)]
+pub(crate) struct Check {
+    /// An image or an archive; `-` is an archive from stdin
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+
+    /// Where it is to run
+    #[arg(long = "for", value_enum, value_name = "TARGET")]
+    pub(crate) place: Place,
+
+    /// Look for what must not be in an image that everybody may read, too; of an archive before anything is done to it,
+    /// unless it is with --scrub
+    #[arg(long)]
+    pub(crate) public: bool,
+
+    /// The name that a public image is to have
+    #[arg(long, value_name = "TEXT", requires = "public")]
+    pub(crate) name: Option<String>,
+
+    /// Its description
+    #[arg(long, value_name = "TEXT", requires = "public")]
+    pub(crate) description: Option<String>,
+
+    /// Exit with 0 in spite of fatal findings
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    #[command(flatten)]
+    pub(crate) image: ImageArgs,
+
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+
+    #[command(flatten)]
+    pub(crate) archive: ArchiveArgs,
+}
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  lfs-image check --for ec2 rootfs.tar.zst
+  lfs-image check --for ec2 --imds-ssh-key rootfs.tar.zst
+  lfs-image check --for ec2 --public --json out.img | jq -r '.findings[].path'";
 
 /// What an image is to be like.
 #[derive(Args, Debug)]
@@ -344,6 +402,7 @@ impl Cli {
             #[cfg(feature = "push")]
             Command::Pull(_) => return,
             Command::Inspect(inspect) => ("inspect", inspect.fault().map(str::to_owned)),
+            Command::Check(check) => ("check", check.fault().map(str::to_owned)),
             Command::Completions(_) | Command::Man(_) => return,
         };
         if let (name, Some(fault)) = refused {

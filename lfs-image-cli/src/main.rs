@@ -4,7 +4,10 @@
 mod aws;
 mod cli;
 mod commands;
+mod config;
+mod ext4_tree;
 mod failure;
+mod host;
 mod interrupt;
 mod log;
 mod meter;
@@ -26,9 +29,19 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let typed: Vec<_> = std::env::args_os().collect();
+    let (arguments, fault) = match config::arguments(typed.clone()) {
+        Ok(arguments) => (arguments, None),
+        Err(fault) => (typed, Some(fault)),
+    };
+    let cli = cli::Cli::parse_from(arguments);
     cli.check();
     let ui = ui::Ui::new(cli.global);
+    if let Some(fault) = fault {
+        let failure = failure::Failure::from(fault);
+        ui.failure(&failure);
+        return failure.exit_code().into();
+    }
     log::start(cli.global.verbose, ui);
     match commands::run(cli.command, ui) {
         Err(failure) if !failure.is_stdout_closed() => {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use lfs_image::{Disk, DiskPartition, Image, Partition, PartitionTable, Region, Result, Role};
+use lfs_image::{Change, Disk, DiskPartition, Image, Partition, PartitionTable, Region, Result, Role};
 use serde::Serialize;
 
 use crate::meter::Written;
@@ -38,6 +38,15 @@ pub(crate) struct Report {
     /// The kernel's whole command line, if something on the image starts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     cmdline: Option<String>,
+    /// What was changed in the tree, in order. Not of an image that was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edits: Option<Vec<Edit>>,
+    /// What was decided about the tree, one line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
+    /// Whether the text shows edits as diffs.
+    #[serde(skip)]
+    diffs: bool,
     /// What may keep it from starting or is wrong with it, one line each.
     pub(crate) warnings: Vec<String>,
     partitions: Vec<PartitionReport>,
@@ -113,6 +122,24 @@ pub(crate) struct Input {
     pub(crate) bytes: u64,
 }
 
+/// See [`lfs_image::Change`].
+#[derive(Clone, Debug, Serialize)]
+struct Edit {
+    path: String,
+    /// `make`, `change` or `remove`.
+    action: &'static str,
+    why: String,
+    /// A unified diff, or a line in words.
+    diff: String,
+}
+
+impl Edit {
+    fn new(change: &Change) -> Self {
+        let Change { path, action, why, diff, .. } = change.clone();
+        Self { path, action: action.name(), why, diff }
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 struct RegionReport {
     offset: u64,
@@ -129,7 +156,9 @@ impl Report {
         Self {
             boot: Some(image.boot_notes().to_vec()),
             cmdline: image.kernel_command_line().map(str::to_owned),
-            warnings: image.boot_warnings().to_vec(),
+            edits: Some(image.edits().iter().map(Edit::new).collect()),
+            notes: image.host_notes().to_vec(),
+            warnings: [image.boot_warnings(), image.host_warnings()].concat(),
             input: Some(input),
             ..Self::new(image.len(), table, image.disk_id(), partitions)
         }
@@ -163,6 +192,9 @@ impl Report {
             root: root.and_then(PartitionReport::argument),
             boot: None,
             cmdline: None,
+            edits: None,
+            notes: Vec::new(),
+            diffs: false,
             warnings: Vec::new(),
             filesystem: root.and_then(|root| root.filesystem.clone()),
             partitions,
@@ -185,6 +217,12 @@ impl Report {
     /// Where the root filesystem is, and how many inodes it has.
     pub(crate) fn root_filesystem(&self) -> Option<(u64, u64)> {
         self.filesystem.as_ref().map(|root| (root.offset, root.inodes))
+    }
+
+    /// Shows edits as diffs.
+    pub(crate) fn with_diffs(mut self) -> Self {
+        self.diffs = true;
+        self
     }
 
     /// Adds the stretches of a plan.
@@ -390,6 +428,12 @@ impl fmt::Display for Report {
         } else if let Some(root) = &self.root {
             writeln!(f, "for the kernel's command line: {root}")?;
         }
+        for edit in self.edits.iter().flatten() {
+            writeln!(f, "edit: {} {}: {}", edit.action, edit.path, edit.why)?;
+        }
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
         if self.table != "none" {
             writeln!(f, "\n  # role           offset       size  partuuid")?;
             for p in &self.partitions {
@@ -419,6 +463,10 @@ impl fmt::Display for Report {
             for RegionReport { offset, len, what } in regions {
                 writeln!(f, "{offset:>15} {len:>15}  {:>9}  {what}", Human(*len))?;
             }
+        }
+        for edit in self.edits.iter().flatten().filter(|_| self.diffs) {
+            writeln!(f, "\n# {} {}: {}", edit.action, edit.path, edit.why)?;
+            write!(f, "{}", edit.diff)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lfs_image::{Boot, GrubConfig, ImageSpec, InodeCount, PartitionTable, ReadOptions};
 
-use crate::cli::{ArchiveArgs, BootMethod, GrubCfg, ImageArgs, Inspect, Raw, Table};
+use crate::cli::{ArchiveArgs, BootMethod, Check, GrubCfg, ImageArgs, Inspect, Raw, Table};
 
 impl ImageArgs {
     /// The image that was asked for.
@@ -105,13 +105,19 @@ impl Raw {
                 "--json prints to stdout, where the image goes: the same with --dry-run tells about it",
             );
         }
-        self.image.fault().or_else(|| self.archive.fault(&self.rootfs))
+        self.image.fault().or_else(|| self.host.fault()).or_else(|| self.archive.fault(&self.rootfs))
     }
 }
 
 impl Inspect {
     pub(crate) fn fault(&self) -> Option<&'static str> {
-        self.image.fault().or_else(|| self.archive.fault(&self.file))
+        self.image.fault().or_else(|| self.host.fault()).or_else(|| self.archive.fault(&self.file))
+    }
+}
+
+impl Check {
+    pub(crate) fn fault(&self) -> Option<&'static str> {
+        self.image.fault().or_else(|| self.host.fault()).or_else(|| self.archive.fault(&self.file))
     }
 }
 

@@ -98,9 +98,9 @@ const MAX_UNREADABLE: usize = 10;
 
 /// A filesystem that begins at an offset of a file.
 #[derive(Debug)]
-struct At {
-    image: File,
-    offset: u64,
+pub(crate) struct At {
+    pub(crate) image: File,
+    pub(crate) offset: u64,
 }
 
 impl Ext4Read for At {

@@ -5,6 +5,8 @@
 pub mod ami;
 mod archive;
 mod boot;
+mod check;
+mod configure;
 #[cfg(feature = "ebs")]
 pub mod ebs;
 mod error;
@@ -18,11 +20,13 @@ mod table;
 mod tree;
 
 pub use archive::{Input, ReadOptions, Store, read_archives};
+pub use check::{Finding, Severity, check_name, check_public};
+pub use configure::{Fstab, HostSpec, OwnFile, Target};
 pub use error::{Error, ErrorKind, Result};
 pub use ext4::{Free, InodeCount, Journal};
 pub use image::{
     Boot, Disk, DiskPartition, Filesystem, Firmware, GrubConfig, Image, ImageSpec, Partition, PartitionTable,
-    Region, Role, Target,
+    Region, Role,
 };
 pub use progress::{Progress, Stage};
 pub use raw::guid::Uuid;
@@ -31,6 +35,6 @@ pub use raw::store::{NoStore, Position, ReadAt};
 pub use raw::time::Timestamp;
 pub use sink::{DigestSink, FileSink, NullSink, StreamSink, Tally};
 pub use tree::{
-    Content, Device, Directory, Entry, EntryKind, Kind, Merge, Meta, Node, NodeId, Segment, Times, Tree,
-    XattrSet, Xattrs,
+    Action, Change, Content, Device, Directory, Entry, EntryKind, Kind, Merge, Meta, Node, NodeId, Segment,
+    Times, Tree, XattrSet, Xattrs,
 };

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Inspect, ui: Ui) -> Result<(), Failure> {
 }
 
 /// The disk in a file, unless there is something else in it.
-fn found(path: &Path) -> Result<Option<(File, Disk)>> {
+pub(crate) fn found(path: &Path) -> Result<Option<(File, Disk)>> {
     // A pipe can't be looked at twice.
     if is_pipe(path) || path.metadata().is_ok_and(|meta| !is_seekable(&meta)) {
         return Ok(None);
@@ -100,7 +100,7 @@ fn of_archive(args: &Inspect, ui: Ui) -> Result<Report, Failure> {
 /// The image that `raw` would make. Where nothing can start it, there is still something to see: what `--boot none` makes,
 /// and why it is no better.
 fn plan(args: &Inspect, tree: Tree, store: &Store) -> Result<(Image, Option<String>), Failure> {
-    let spec = args.image.spec();
+    let spec = args.image.spec().host(args.host.spec(None)?);
     let explain = |error| Step::Plan { exact: args.image.size.is_some() }.explain(error);
     if !matches!(args.image.boot, BootMethod::Auto) {
         return Ok((Image::plan(tree, store, &spec).map_err(explain)?, None));

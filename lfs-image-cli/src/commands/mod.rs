@@ -1,5 +1,6 @@
 //! What the command does, one file for each of its verbs.
 
+mod check;
 mod completions;
 mod inspect;
 mod man;
@@ -20,6 +21,7 @@ pub(crate) fn run(command: Command, ui: Ui) -> Result<(), Failure> {
         Command::Push(push) => push::run(&push, ui),
         #[cfg(feature = "push")]
         Command::Pull(pull) => pull::run(&pull, ui),
+        Command::Check(args) => check::run(&args, ui),
         Command::Inspect(inspect) => inspect::run(&inspect, ui),
         Command::Completions(completions) => completions::run(&completions, ui),
         Command::Man(man) => man::run(&man, ui),

@@ -21,6 +21,7 @@ use crate::usage;
 pub(crate) fn run(args: &Raw, ui: Ui) -> Result<(), Failure> {
     let interrupt = Interrupt::install()?;
     let source = Source::open(&args.rootfs, &args.archive)?;
+    let spec = args.image.spec().host(args.host.spec(None)?);
     // What can't be written is found before anything is read.
     let out = match args.out.as_deref().filter(|_| !args.dry_run) {
         Some(path) => Some(open(path, args, &source, &interrupt)?),
@@ -35,13 +36,13 @@ pub(crate) fn run(args: &Raw, ui: Ui) -> Result<(), Failure> {
 
     let image = {
         let _span = tracing::debug_span!("plan").entered();
-        Image::plan(tree, &store, &args.image.spec())
+        Image::plan(tree, &store, &spec)
             .map_err(|error| Step::Plan { exact: args.image.size.is_some() }.explain(error))?
     };
     let report = Report::of_plan(&image, args.image.table(), Input { archives, entries, bytes });
     report.warn(ui);
     let Some(out) = out else {
-        report.with_regions(image.regions()).show(ui)?;
+        report.with_regions(image.regions()).with_diffs().show(ui)?;
         return done(image);
     };
     ui.step("plan", format_args!("{}", report.outline()));
@@ -50,6 +51,13 @@ pub(crate) fn run(args: &Raw, ui: Ui) -> Result<(), Failure> {
     }
     for note in image.boot_notes() {
         ui.step("boot", format_args!("{note}"));
+    }
+
+    for edit in image.edits() {
+        ui.step("edit", format_args!("{edit}"));
+    }
+    for note in image.host_notes() {
+        ui.step("note", format_args!("{note}"));
     }
 
     let written = write(&image, &store, out, ui, &interrupt).map_err(|error| Step::Write.explain(error))?;

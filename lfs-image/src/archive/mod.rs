@@ -13,7 +13,7 @@
 //! an image that silently lacks something is worse than none.
 
 mod acl;
-mod decode;
+pub(crate) mod decode;
 mod entries;
 mod header;
 mod pax;

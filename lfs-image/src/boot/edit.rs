@@ -1,10 +1,10 @@
 //! Changes to the root filesystem that go with a loader.
 
-use super::root::Root;
-use crate::error::{Error, Result};
-use crate::raw::store::NoStore;
-use crate::raw::time::Timestamp;
-use crate::tree::{Content, Directory, Kind, Meta, NodeId, Tree};
+use std::collections::BTreeMap;
+
+use crate::error::Result;
+use crate::tree::edit::{Editor, File};
+use crate::tree::{Action, Content};
 
 /// One change. Paths begin with `/`; their directories are followed through symbolic links.
 #[derive(Clone, Debug)]
@@ -16,84 +16,77 @@ pub(crate) enum Edit {
 }
 
 impl Edit {
-    /// Applies it; what is made gets this time.
-    pub(crate) fn apply(&self, tree: &mut Tree, time: Timestamp) -> Result<()> {
-        let wrap = |e: Error, path: &str| e.context(format!("write {path} in the root filesystem"));
+    /// Applies it.
+    pub(crate) fn apply(&self, editor: &mut Editor<'_>) -> Result<()> {
         match self {
-            Self::File { path, content } => {
-                let (dir, name) = parent(tree, path, time).map_err(|e| wrap(e, path))?;
-                let (meta, kind) = (Meta::new(0o644, time), Kind::File(content.clone()));
-                tree.insert(dir, name, meta, kind).map_err(|e| wrap(e, path))?;
-            }
-            Self::Rename { from, to } => {
-                let (from_dir, from_name) = parent(tree, from, time).map_err(|e| wrap(e, from))?;
-                let (to_dir, to_name) = parent(tree, to, time).map_err(|e| wrap(e, to))?;
-                let id = tree
-                    .node(from_dir)
-                    .as_directory()
-                    .and_then(|directory| directory.get(from_name))
-                    .ok_or_else(|| Error::internal(format!("there is no {from} to rename")))?;
-                tree.link(to_dir, to_name, id).map_err(|e| wrap(e, to))?;
-                tree.remove(from_dir, from_name)?;
-            }
+            Self::File { path, content } => match text(content) {
+                Some(text) => editor.write(File::new(path, text, "the boot loader reads it")),
+                None => editor.put_quietly(path, content.clone()),
+            },
+            Self::Rename { from, to } => editor.rename(from, to, "what was there is kept"),
         }
-        Ok(())
     }
 }
 
-/// The directory of a path and the name in it. Directories that are missing are made.
-fn parent<'p>(tree: &mut Tree, path: &'p str, time: Timestamp) -> Result<(NodeId, &'p [u8])> {
-    let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let mut at = NodeId::ROOT;
-    let mut so_far = String::new();
-    for part in dir.split('/').filter(|part| !part.is_empty()) {
-        so_far = format!("{so_far}/{part}");
-        at = match Root::new(tree, &NoStore).find(&so_far) {
-            Some(id) => id,
-            None => {
-                let kind = Kind::Directory(Directory::default());
-                tree.insert(at, part.as_bytes(), Meta::new(0o755, time), kind)?
-            }
-        };
-        if tree.node(at).as_directory().is_none() {
-            return Err(Error::input(format!("{so_far} is a {}", tree.node(at).kind.noun())));
+/// What was made here and is text, as opposed to files that come from the tree.
+fn text(content: &Content) -> Option<&str> {
+    content.inline().filter(|bytes| !bytes.is_empty()).and_then(|bytes| str::from_utf8(bytes).ok())
+}
+
+/// Applies edits in order. Of files that come from elsewhere in the tree the directories are listed, not each of hundreds.
+pub(crate) fn apply(edits: &[Edit], editor: &mut Editor<'_>) -> Result<()> {
+    let mut directories: BTreeMap<&str, usize> = BTreeMap::new();
+    for edit in edits {
+        edit.apply(editor)?;
+        if let Edit::File { path, content } = edit
+            && text(content).is_none()
+        {
+            *directories.entry(path.rsplit_once('/').map_or("/", |(dir, _)| dir)).or_default() += 1;
         }
     }
-    Ok((at, name.as_bytes()))
+    for (path, files) in directories {
+        editor.log(path, Action::Make, "the boot loader's modules", format!("+ {files} files\n"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::root::tests::tree;
-
-    fn file(path: &str) -> Edit {
-        Edit::File { path: path.into(), content: Content::bytes(*b"new") }
-    }
+    use crate::NoStore;
+    use crate::raw::store::Position;
+    use crate::raw::time::Timestamp;
+    use crate::tree::root::Root;
+    use crate::tree::root::tests::tree;
 
     #[test]
     fn files_land_where_links_lead() {
         let mut tree = tree(&[("boot/grub2/grub.cfg", b"old"), ("boot/grub", b"->grub2"), ("etc", b"")]);
         let time = Timestamp::from_secs(5);
+        let mut editor = Editor::new(&mut tree, &NoStore, time);
+        let stored = Content::stored(Position::new(0, 0).unwrap(), 5);
+        let file = |path: &str, content| Edit::File { path: path.into(), content };
         let keep =
             Edit::Rename { from: "/boot/grub/grub.cfg".into(), to: "/boot/grub/grub.cfg.before".into() };
-        keep.apply(&mut tree, time).unwrap();
-        file("/boot/grub/grub.cfg").apply(&mut tree, time).unwrap();
-        file("/boot/grub/i386-pc/a.mod").apply(&mut tree, time).unwrap();
-        for (path, bytes) in [
-            ("boot/grub2/grub.cfg", b"new"),
-            ("boot/grub2/grub.cfg.before", b"old"),
-            ("boot/grub2/i386-pc/a.mod", b"new"),
-        ] {
-            let root = Root::new(&tree, &NoStore);
-            assert_eq!(root.read(root.file(path).unwrap(), path, 9).unwrap(), bytes, "{path}");
-            assert_eq!(tree.node(tree.lookup(path.as_bytes()).unwrap()).names(), 1);
-        }
+        let edits = [
+            keep.clone(),
+            file("/boot/grub/grub.cfg", Content::bytes(*b"new")),
+            file("/boot/grub/i386-pc/a.mod", stored.clone()),
+            file("/boot/grub/i386-pc/b.mod", stored),
+        ];
+        apply(&edits, &mut editor).unwrap();
+        let error = file("/etc/x", Content::bytes(*b"new")).apply(&mut editor).unwrap_err();
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "etc in its path is a file");
+        assert!(keep.apply(&mut editor).is_ok(), "over the one before");
+        assert!(keep.apply(&mut editor).is_err(), "nothing is left to rename");
+        let said: Vec<String> = editor.finish().iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 4, "{said:?}");
+        assert_eq!(said[2], "make /boot/grub/i386-pc: the boot loader's modules");
+        let root = Root::new(&tree, &NoStore);
+        let path = "boot/grub2/grub.cfg.before";
+        assert_eq!(root.read(root.file(path).unwrap(), path, 9).unwrap(), b"new");
+        assert_eq!(tree.node(tree.lookup(path.as_bytes()).unwrap()).names(), 1);
         let dir = tree.lookup(b"boot/grub2/i386-pc").unwrap();
         assert_eq!((tree.node(dir).meta.mode, tree.node(dir).meta.mtime), (0o755, time));
-        let error = file("/etc/x").apply(&mut tree, time).unwrap_err();
-        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "/etc is a file");
-        assert!(keep.apply(&mut tree, time).is_ok(), "over the one before");
-        assert!(keep.apply(&mut tree, time).is_err(), "nothing is left to rename");
     }
 }

@@ -118,7 +118,9 @@ mod tests {
     use super::super::kernel::tests::bzimage;
     use super::super::plan::tests::{plan, plan_with, written};
     use super::*;
+    use crate::NoStore;
     use crate::tree::Tree;
+    use crate::tree::edit::Editor;
 
     const FINE: &str = "linux /boot/vmlinuz-6.10.1 root=PARTUUID=aaaaaaaa-bbbb-8ccc-8ddd-eeeeeeeeeeee ro\n";
 
@@ -134,7 +136,7 @@ mod tests {
         files.extend(grub_cfg.map(|text| (config::PATH.to_owned(), text.as_bytes().to_vec())));
         for (path, bytes) in files {
             let edit = Edit::File { path, content: Content::bytes(bytes) };
-            edit.apply(&mut tree, Default::default()).unwrap();
+            edit.apply(&mut Editor::new(&mut tree, &NoStore, Default::default())).unwrap();
         }
         Some(tree)
     }
@@ -216,10 +218,10 @@ mod tests {
             assert_eq!(plan.notes.contains(&kept), replaced, "{text}");
             let mut after = tree.clone();
             for edit in &plan.edits {
-                edit.apply(&mut after, Default::default()).unwrap();
+                edit.apply(&mut Editor::new(&mut after, &NoStore, Default::default())).unwrap();
             }
             let old = if replaced { "/boot/grub/grub.cfg.before" } else { config::PATH };
-            let root = Root::new(&after, &crate::NoStore);
+            let root = Root::new(&after, &NoStore);
             let bytes = root.read(root.file(old).unwrap(), old, MAX_TEXT).unwrap();
             assert_eq!(bytes, text.as_bytes(), "{old}");
         }
@@ -233,7 +235,7 @@ mod tests {
         assert_eq!(error, "there is no /boot/grub/grub.cfg to keep");
         let Some(mut tree) = tree(Some("")) else { return };
         let taken = Edit::File { path: "/boot/grub/grub.cfg.before".into(), content: Content::bytes(*b"x") };
-        taken.apply(&mut tree, Default::default()).unwrap();
+        taken.apply(&mut Editor::new(&mut tree, &NoStore, Default::default())).unwrap();
         let plan = plan(&tree, &Options::default()).unwrap();
         let to = plan.edits.iter().find_map(|edit| match edit {
             Edit::Rename { to, .. } => Some(to.as_str()),

@@ -28,21 +28,20 @@ mod lzma;
 mod menu;
 mod pe;
 mod plan;
-mod root;
 pub(crate) mod stub;
 pub(crate) mod uki;
-mod userland;
+pub(crate) mod userland;
 
 #[cfg(test)]
 mod judges;
 
 pub(crate) use choose::Method;
-pub(crate) use edit::Edit;
+pub(crate) use edit::{Edit, apply};
 pub(crate) use menu::GrubCfg;
 pub(crate) use plan::{Areas, BootPlan, Options, Survey};
-pub(crate) use root::Root;
 
 use crate::raw::guid::Uuid;
+use crate::tree::root;
 
 /// The part of sector 0 that holds code: the disk signature follows.
 pub(crate) const BOOT_CODE: usize = 440;

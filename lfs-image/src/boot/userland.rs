@@ -11,7 +11,7 @@ const PROGRAMS: [&str; 5] =
     ["/sbin/init", "/usr/lib/systemd/systemd", "/bin/sh", "/bin/bash", "/usr/bin/env"];
 
 /// The first of some programs that is an ELF file, and its machine.
-pub(super) fn machine(root: Root<'_>) -> Option<(&'static str, u16)> {
+pub(crate) fn machine(root: Root<'_>) -> Option<(&'static str, u16)> {
     PROGRAMS.into_iter().find_map(|path| {
         let head = root.head(&root.file(path)?.to_blob(), 64).ok()?;
         // EI_DATA: 1 is little-endian, as all machines here are.
@@ -21,7 +21,7 @@ pub(super) fn machine(root: Root<'_>) -> Option<(&'static str, u16)> {
 }
 
 /// Whether a kernel runs programs for this machine.
-pub(super) fn runs(kernel: &Image, machine: u16) -> bool {
+pub(crate) fn runs(kernel: &Image, machine: u16) -> bool {
     match kernel.arch {
         Arch::X86_64 => machine == elf::EM_386.0 || (machine == elf::EM_X86_64.0 && kernel.is_64_bit),
         Arch::Aarch64 => machine == elf::EM_AARCH64.0 || machine == elf::EM_ARM.0,
@@ -29,7 +29,7 @@ pub(super) fn runs(kernel: &Image, machine: u16) -> bool {
 }
 
 /// What a person calls a machine.
-pub(super) fn name(machine: u16) -> String {
+pub(crate) fn name(machine: u16) -> String {
     match elf::Machine(machine) {
         elf::EM_386 => "32-bit x86".into(),
         elf::EM_X86_64 => "x86-64".into(),

@@ -1,18 +1,18 @@
 //! What makes the planned disk start: from the specification to the boot rooms and back.
 
 use super::layout::Role;
-use super::spec::{Boot, GrubConfig, ImageSpec, PartitionTable, Target};
+use super::spec::{Boot, GrubConfig, ImageSpec, PartitionTable};
 use crate::boot::cmdline::Host;
-use crate::boot::{self, Areas, BootPlan, Disk, Method, Root, Survey};
+use crate::boot::{self, Areas, BootPlan, Disk, Method, Survey};
+use crate::configure::{Place, Target, kernel_arguments};
 use crate::error::{Error, Result};
 use crate::fat;
 use crate::raw::guid::Uuid;
 use crate::raw::num::lo32;
 use crate::raw::seed::Seed;
-use crate::raw::store::ReadAt;
 use crate::raw::time::Timestamp;
 use crate::table::SECTOR;
-use crate::tree::Tree;
+use crate::tree::edit::Editor;
 
 /// Free space of an EFI system partition: room for one more of what is in it would be too much for most, none too little.
 const ESP_FREE: u64 = 16 << 20;
@@ -21,12 +21,10 @@ const MIB: u64 = (1 << 20) / SECTOR;
 
 /// Plans how the disk starts and changes the tree accordingly; `None` where nothing is to start it.
 pub(super) fn plan(
-    tree: &mut Tree,
-    store: &dyn ReadAt,
+    editor: &mut Editor<'_>,
     spec: &ImageSpec,
     seed: &Seed,
     root_fs: Uuid,
-    time: Timestamp,
 ) -> Result<Option<BootPlan>> {
     let method = match spec.boot {
         Boot::Auto if spec.table == PartitionTable::None => Method::None,
@@ -43,16 +41,19 @@ pub(super) fn plan(
         return Err(Error::input("a disk without a partition table can't start by itself"));
     }
     let gpt = spec.table == PartitionTable::Gpt;
+    let mut append: Vec<String> =
+        kernel_arguments(editor.root(), &spec.host).into_iter().map(str::to_owned).collect();
+    append.extend(spec.append.iter().cloned());
     let options = boot::Options {
         method,
         cmdline: boot::cmdline::Options {
-            host: match spec.target {
+            host: match spec.host.target {
                 None | Some(Target::Qemu) => Host::Any,
                 Some(Target::Xen) => Host::Xen,
                 Some(Target::Ec2) => Host::Ec2,
             },
             replace: spec.cmdline.clone(),
-            append: spec.append.clone(),
+            append,
         },
         grub_cfg: match spec.grub_config {
             GrubConfig::Auto => boot::GrubCfg::Auto,
@@ -61,22 +62,10 @@ pub(super) fn plan(
         },
     };
     let plan = {
-        let survey = Survey::look(Root::new(tree, store), spec.kernel.as_deref())?;
+        let survey = Survey::look(editor.root(), spec.kernel.as_deref())?;
         let choice = survey.choose(&options, gpt)?;
         let esp = choice.needs_esp() || spec.esp.is_some();
-        let before = [gpt, choice.needs_payload(), esp].into_iter().filter(|there| *there).count();
-        let root_partition = 1 + lo32(before as u64);
-        let disk = Disk {
-            gpt,
-            root_partition,
-            root_partuuid: if gpt {
-                partition_uuid(seed, Role::Root).to_string()
-            } else {
-                format!("{:08x}-{root_partition:02x}", disk_signature(seed))
-            },
-            root_fs,
-            root_label: Some(spec.label.clone()).filter(|label| !label.is_empty()),
-        };
+        let disk = disk(spec, seed, choice.needs_payload(), esp, root_fs);
         let areas = if gpt {
             Areas { bios: MIB, bios_sectors: MIB, payload: 2 * MIB }
         } else {
@@ -84,10 +73,49 @@ pub(super) fn plan(
         };
         survey.plan(choice, &options, &disk, areas)?
     };
-    for edit in &plan.edits {
-        edit.apply(tree, time)?;
-    }
+    boot::apply(&plan.edits, editor)?;
     Ok(Some(plan))
+}
+
+/// The disk as loaders and the kernel see it.
+fn disk(spec: &ImageSpec, seed: &Seed, payload: bool, esp: bool, root_fs: Uuid) -> Disk {
+    let gpt = spec.table == PartitionTable::Gpt;
+    let before = [gpt, payload, esp].into_iter().filter(|there| *there).count();
+    let root_partition = 1 + lo32(before as u64);
+    Disk {
+        gpt,
+        root_partition,
+        root_partuuid: partuuid(gpt, seed, Role::Root, root_partition),
+        root_fs,
+        root_label: Some(spec.label.clone()).filter(|label| !label.is_empty()),
+    }
+}
+
+fn partuuid(gpt: bool, seed: &Seed, role: Role, number: u32) -> String {
+    if gpt {
+        partition_uuid(seed, role).to_string()
+    } else {
+        format!("{:08x}-{number:02x}", disk_signature(seed))
+    }
+}
+
+/// The disk as fstab sees it.
+pub(super) fn place(spec: &ImageSpec, plan: Option<&BootPlan>, seed: &Seed, root_fs: Uuid) -> Place {
+    let payload = plan.is_some_and(|plan| plan.choice.needs_payload());
+    let esp = plan.is_some_and(|plan| plan.choice.needs_esp()) || spec.esp.is_some();
+    let disk = disk(spec, seed, payload, esp, root_fs);
+    Place {
+        root: match spec.table {
+            PartitionTable::None => format!("UUID={root_fs}"),
+            _ => format!("PARTUUID={}", disk.root_partuuid),
+        },
+        root_uuid: root_fs.to_string(),
+        label: disk.root_label,
+        // It is the partition right before the root filesystem.
+        esp: esp
+            .then(|| format!("PARTUUID={}", partuuid(disk.gpt, seed, Role::Esp, disk.root_partition - 1))),
+        esp_uuid: None,
+    }
 }
 
 /// The EFI system partition: how large it is, and what is in it once its place is known.

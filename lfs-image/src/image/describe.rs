@@ -130,6 +130,9 @@ impl fmt::Display for Image {
         if let Some(line) = self.kernel_command_line() {
             writeln!(f, "cmdline {line}")?;
         }
+        for edit in self.edits() {
+            writeln!(f, "edit {edit}")?;
+        }
         let filesystem = self.filesystem();
         writeln!(f, "features {}", filesystem.features.join(" "))?;
         writeln!(

@@ -5,11 +5,15 @@ use super::firmware::Firmware;
 use super::layout::Role;
 use super::plan::PAYLOAD;
 use super::spec::PartitionTable;
+use crate::check::{Finding, Surroundings, readiness};
+use crate::configure::{Place, Target};
 use crate::error::{Error, Result};
 use crate::ext4::{Found, SUPERBLOCK};
 use crate::fat;
 use crate::raw::num::index;
+use crate::raw::store::ReadAt;
 use crate::table::{self, Label, PartitionKind, SECTOR, Table, kinds, types};
+use crate::tree::Tree;
 
 /// A disk that is there, whoever made it.
 ///
@@ -91,6 +95,31 @@ impl Disk {
             }
             (Some((filesystem, problems)), _) => Ok(Some(Self::bare(len, filesystem, problems))),
         }
+    }
+
+    /// What a tree that was read from the root filesystem of this disk lacks to run there, the worst first. What is on the
+    /// disk but in no filesystem (boot code, loaders) isn't looked at.
+    ///
+    /// # Errors
+    ///
+    /// When content can't be read.
+    pub fn check(&self, tree: &Tree, store: &dyn ReadAt, target: Target) -> Result<Vec<Finding>> {
+        let root = self.partitions.iter().filter(|p| p.filesystem.is_some()).max_by_key(|p| p.len);
+        let tag = |partuuid: &str, uuid: &Option<String>| match uuid {
+            _ if !partuuid.is_empty() => format!("PARTUUID={partuuid}"),
+            Some(uuid) => format!("UUID={uuid}"),
+            None => String::new(),
+        };
+        let esp = self.partitions.iter().find(|p| p.role == Some(Role::Esp));
+        let place = root.map(|root| Place {
+            root: tag(&root.partuuid, &root.uuid),
+            root_uuid: root.uuid.clone().unwrap_or_default(),
+            label: root.filesystem.as_ref().map(|fs| fs.label.clone()).filter(|label| !label.is_empty()),
+            esp: esp.map(|esp| tag(&esp.partuuid, &esp.uuid)),
+            esp_uuid: esp.and_then(|esp| esp.uuid.clone()),
+        });
+        let gpt = self.table == PartitionTable::Gpt;
+        readiness(tree, store, target, &Surroundings { place, gpt, kernel: None })
     }
 
     fn bare(len: u64, filesystem: Filesystem, problems: Vec<String>) -> Self {

@@ -23,4 +23,4 @@ pub use disk::{Disk, DiskPartition};
 pub use firmware::Firmware;
 pub use layout::{Partition, Role};
 pub use plan::Image;
-pub use spec::{Boot, GrubConfig, ImageSpec, PartitionTable, Target};
+pub use spec::{Boot, GrubConfig, ImageSpec, PartitionTable};

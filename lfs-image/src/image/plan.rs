@@ -6,6 +6,8 @@ use super::boot::{self, Esp, disk_signature, partition_uuid};
 use super::layout::{Layout, Partition, Role, RootSize, Span, wanted_free};
 use super::spec::{ImageSpec, PartitionTable};
 use crate::boot::BootPlan;
+use crate::check::{self, Finding, Surroundings};
+use crate::configure::{self, Notes, Target};
 use crate::error::{Error, Result};
 use crate::ext4::{self, features::Incompat};
 use crate::fat;
@@ -15,7 +17,8 @@ use crate::raw::seed::Seed;
 use crate::raw::store::ReadAt;
 use crate::raw::time::Timestamp;
 use crate::table::{Attributes, CODE, Entry, Gpt, Mbr, Primary, SECTOR, kinds, types};
-use crate::tree::{Meta, Tree};
+use crate::tree::edit::Editor;
+use crate::tree::{Change, Meta, Tree};
 
 /// A planned disk image: everything about it is known and nothing is written yet.
 ///
@@ -37,6 +40,9 @@ pub struct Image {
     pub(super) layout: Layout,
     pub(super) table: Table,
     pub(super) boot: Option<BootPlan>,
+    edits: Vec<Change>,
+    notes: Notes,
+    surroundings: Surroundings,
     pub(super) esp: Option<fat::Plan>,
     pub(super) root: ext4::Plan,
 }
@@ -64,9 +70,17 @@ impl Image {
     pub fn plan(mut tree: Tree, store: &dyn ReadAt, spec: &ImageSpec) -> Result<Self> {
         let time = spec.time.unwrap_or_else(|| tree.newest_mtime()).clamped();
         ext4::add_lost_found(&mut tree, Meta::new(0o700, time))?;
-        let seed = seed(&tree, spec);
+        let mut editor = Editor::new(&mut tree, store, time);
+        configure::shape(&mut editor, &spec.host)?;
+        if spec.host.scrub {
+            check::scrub(&mut editor)?;
+        }
+        let seed = seed(editor.tree, spec);
         let options = ext4_options(spec, &seed, time)?;
-        let boot = boot::plan(&mut tree, store, spec, &seed, options.uuid, time)?;
+        let boot = boot::plan(&mut editor, spec, &seed, options.uuid)?;
+        let place = boot::place(spec, boot.as_ref(), &seed, options.uuid);
+        let notes = configure::apply(&mut editor, &spec.host, &place, boot.is_some())?;
+        let edits = editor.finish();
         let payload = boot.as_ref().and_then(|plan| plan.payload.as_ref()).map_or(0, Blob::len);
         if spec.esp.is_some() && spec.table == PartitionTable::None {
             return Err(Error::input("an EFI system partition needs a partition table"));
@@ -101,7 +115,10 @@ impl Image {
         }
         let esp_uuid = esp.as_ref().map(fat::Plan::uuid);
         let table = Table::plan(&layout, spec, &seed, root.options.uuid, esp_uuid.as_deref())?;
-        Ok(Self { tree, layout, table, boot, esp, root })
+        let gpt = spec.table == PartitionTable::Gpt;
+        let kernel = boot.as_ref().map(|plan| plan.kernel.clone()).or_else(|| spec.kernel.clone());
+        let surroundings = Surroundings { place: Some(place), gpt, kernel };
+        Ok(Self { tree, layout, table, boot, edits, notes, surroundings, esp, root })
     }
 
     /// How the image starts and why so, one line each; empty where nothing on it does.
@@ -114,6 +131,33 @@ impl Image {
     #[must_use]
     pub fn boot_warnings(&self) -> &[String] {
         self.boot.as_ref().map_or(&[], |plan| &plan.warnings)
+    }
+
+    /// What was changed in the tree, in order, beyond what its archives say.
+    #[must_use]
+    pub fn edits(&self) -> &[Change] {
+        &self.edits
+    }
+
+    /// What was decided about the tree, one line each.
+    #[must_use]
+    pub fn host_notes(&self) -> &[String] {
+        &self.notes.notes
+    }
+
+    /// What keeps the image from being the host that was asked for, one line each.
+    #[must_use]
+    pub fn host_warnings(&self) -> &[String] {
+        &self.notes.warnings
+    }
+
+    /// What this image lacks to run there, the worst first. The store is the one that it was planned with.
+    ///
+    /// # Errors
+    ///
+    /// When content can't be read.
+    pub fn check(&self, store: &dyn ReadAt, target: Target) -> Result<Vec<Finding>> {
+        check::readiness(&self.tree, store, target, &self.surroundings)
     }
 
     /// The command line that the kernel is started with, if something on the image starts it.

@@ -1,5 +1,6 @@
 //! What an image is to be like.
 
+use crate::configure::{HostSpec, Target};
 use crate::error::{Error, Result};
 use crate::ext4::{Free, InodeCount, Journal};
 use crate::raw::guid::Uuid;
@@ -49,18 +50,6 @@ pub enum GrubConfig {
     Replace,
 }
 
-/// Where an image is to run. It decides only what can't be right everywhere.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Target {
-    /// QEMU's machines, and what is like them.
-    Qemu,
-    /// Xen's: the kernel's console is `hvc0` too.
-    Xen,
-    /// Amazon EC2: the kernel waits for its NVMe volumes as long as it can (`nvme_core.io_timeout`).
-    Ec2,
-}
-
 /// What an image is to be like. The default is a GPT disk, rounded up to whole GiB, whose root filesystem has a fifth of its
 /// space free.
 ///
@@ -92,8 +81,8 @@ pub struct ImageSpec {
     pub(crate) kernel: Option<String>,
     pub(crate) cmdline: Option<String>,
     pub(crate) append: Vec<String>,
-    pub(crate) target: Option<Target>,
     pub(crate) grub_config: GrubConfig,
+    pub(crate) host: HostSpec,
 }
 
 impl Default for ImageSpec {
@@ -115,8 +104,8 @@ impl Default for ImageSpec {
             kernel: None,
             cmdline: None,
             append: Vec::new(),
-            target: None,
             grub_config: GrubConfig::Auto,
+            host: HostSpec::default(),
         }
     }
 }
@@ -237,13 +226,6 @@ impl ImageSpec {
         self
     }
 
-    /// Where the image is to run. Without it, the command line is what serves everywhere.
-    #[must_use]
-    pub fn target(mut self, target: Target) -> Self {
-        self.target = Some(target);
-        self
-    }
-
     /// What becomes of a `grub.cfg` that is in the tree.
     #[must_use]
     pub fn grub_config(mut self, config: GrubConfig) -> Self {
@@ -255,6 +237,20 @@ impl ImageSpec {
     #[must_use]
     pub fn esp(mut self, bytes: u64) -> Self {
         self.esp = Some(bytes);
+        self
+    }
+
+    /// Where the image is to run: the tree becomes a host there, see [`HostSpec::target`], and the kernel is told what it
+    /// has to know. Without it, the tree is changed as far as booting needs, and the command line is what serves everywhere.
+    #[must_use]
+    pub fn target(self, target: Target) -> Self {
+        self.host(HostSpec::target(target))
+    }
+
+    /// What the tree is made into before it becomes an image.
+    #[must_use]
+    pub fn host(mut self, host: HostSpec) -> Self {
+        self.host = host;
         self
     }
 
@@ -276,11 +272,11 @@ impl ImageSpec {
     /// Everything that tells one specification from another, as text to derive identifiers from.
     pub(crate) fn canonical(&self) -> String {
         // What came later is said only when it is asked for, so that nobody else's identifiers change.
-        let target = self.target.map(|target| format!(" target={target:?}")).unwrap_or_default();
         let orphan_file = if self.orphan_file { " orphan_file=true" } else { "" };
+        let host = self.host.canonical();
         format!(
             "table={:?} size={:?} free={:?} label={} uuid={:?} time={:?} reserved={} inodes={:?} journal={:?} \
-             ea_inode={} esp={:?} boot={:?} kernel={:?} cmdline={:?} append={:?} grub_config={:?}{target}{orphan_file}",
+             ea_inode={} esp={:?} boot={:?} kernel={:?} cmdline={:?} append={:?} grub_config={:?}{host}{orphan_file}",
             self.table,
             self.size,
             self.free,

@@ -4,20 +4,25 @@
 //! Directory entries are kept in byte order of their names, so walking a tree doesn't depend on the order in which it
 //! was made. [`Merge`] makes one from archive entries, by the rules of extracting into a fresh root.
 
+mod diff;
 mod digest;
+pub(crate) mod edit;
 mod links;
 mod merge;
 mod node;
 mod path;
+pub(crate) mod root;
 mod walk;
 
 use std::collections::BTreeMap;
 
+pub use edit::{Action, Change};
 pub use merge::{Entry, EntryKind, Merge};
 pub use node::{Content, Device, Directory, Kind, Meta, Node, NodeId, Segment, Times, XattrSet, Xattrs};
 
 pub(crate) use node::Data;
 pub(crate) use path::{MAX_PATH, show};
+pub(crate) use root::Root;
 
 use crate::error::{Error, Result};
 use crate::raw::time::Timestamp;

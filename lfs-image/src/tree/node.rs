@@ -249,6 +249,14 @@ impl Content {
         self.to_blob().read(store, offset, len)
     }
 
+    /// The bytes, if they are in memory: they were made, not read from an archive.
+    pub(crate) fn inline(&self) -> Option<&[u8]> {
+        match &self.data {
+            Data::Inline(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// Where there is data and no hole: offset and length of each run, ascending.
     pub fn runs(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let (whole, segments) = match &self.data {

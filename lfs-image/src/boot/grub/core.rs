@@ -151,7 +151,8 @@ mod tests {
     use super::super::{Platform, install};
     use super::*;
     use crate::NoStore;
-    use crate::boot::{Root, judges};
+    use crate::boot::judges;
+    use crate::tree::Root;
     use std::fs;
     use std::path::Path;
 

@@ -362,7 +362,8 @@ mod tests {
     use super::super::files::tests::host;
     use super::*;
     use crate::NoStore;
-    use crate::boot::{Root, judges};
+    use crate::boot::judges;
+    use crate::tree::Root;
     use std::fs;
 
     #[test]

@@ -12,7 +12,7 @@
 mod find;
 pub(crate) mod version;
 
-pub(crate) use find::{Kernel, find, find_at};
+pub(crate) use find::{Initrd, Kernel, find, find_at};
 
 use std::mem::offset_of;
 

@@ -1,4 +1,4 @@
-//! The tree as the boot rooms see it: paths followed through symbolic links, files read in front or whole.
+//! The tree as those see it who look into it: paths followed through symbolic links, files read in front or whole.
 
 use std::fmt;
 
