@@ -42,8 +42,8 @@ pub(crate) struct Push {
     #[arg(long, help_heading = "Output")]
     pub(crate) dry_run: bool,
 
-    /// Push what `lfs-image check --for ec2` (with --public: `--public`) finds fatal
-    #[arg(long, help_heading = "Output")]
+    /// Push in spite of what `check --for ec2` finds fatal
+    #[arg(long)]
     pub(crate) force: bool,
 
     #[command(flatten)]
@@ -57,8 +57,7 @@ pub(crate) struct Push {
 }
 
 const PUSH_EXAMPLES: &str = "\
-Options under Disk, Boot, Filesystem, Host and Archives are for tarballs, as in `raw`; a tarball's --target is ec2 unless
-another is named.
+Options under Disk, Boot, Filesystem, Host and Archives are for tarballs, as in `raw`, with `--target ec2` as the default.
 
 Examples:
   lfs-image push out.img
@@ -428,11 +427,8 @@ impl Push {
         if let Err(error) = ami::check_tags(&self.ami.tag) {
             return Some(error.to_string());
         }
-        self.image
-            .fault()
-            .or_else(|| self.host.fault())
-            .or_else(|| self.archive.fault(&self.image_file))
-            .map(str::to_owned)
+        let host = || self.host.fault();
+        self.image.fault().or_else(host).or_else(|| self.archive.fault(&self.image_file)).map(str::to_owned)
     }
 }
 

@@ -24,7 +24,13 @@ pub(crate) fn push(judge: &Judge, home: &Path, options: &[&str]) -> Output {
 }
 
 pub(crate) fn push_file(judge: &Judge, home: &Path, file: &Path, options: &[&str]) -> Output {
-    lfs_image(judge).env("HOME", home).args(["push", "--force"]).args(options).arg(file).output().unwrap()
+    lfs_image(judge)
+        .env("HOME", home)
+        .args(["push", "--target", "none", "--force"])
+        .args(options)
+        .arg(file)
+        .output()
+        .unwrap()
 }
 
 #[track_caller]
@@ -114,7 +120,7 @@ fn a_tarball_becomes_a_machine_image() {
     assert_eq!(snapshot.description, "A test");
 
     let raw = folder.path().join("raw.img");
-    must(lfs_image(&judge).args(["raw", "--target", "ec2"]).arg(&archive).arg(&raw));
+    must(lfs_image(&judge).args(["raw", "--target", "none"]).arg(&archive).arg(&raw));
     holds(&judge, &snapshot.id, &raw, folder.path());
     // No journal is left.
     let state = folder.path().join(".local/state/lfs-image");
@@ -129,13 +135,7 @@ fn a_tarball_becomes_a_machine_image() {
     assert!(image.name.starts_with("raw-"), "{}", image.name);
     holds(&judge, &image.snapshots[0], &raw, folder.path());
     nothing_to_complain(&judge);
-    // What it lacks as a host is all there is to say.
-    let told = errors(&output);
-    let warnings = told.lines().filter(|line| line.starts_with("warning:"));
-    assert!(
-        warnings.clone().all(|line| line.contains("fatal") || line.contains("warning: warning")),
-        "{told}"
-    );
+    assert!(!errors(&output).contains("warning:"), "{}", errors(&output));
     let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name.to_string_lossy().ends_with(".push")), "{names:?}");
 }

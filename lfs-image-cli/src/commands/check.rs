@@ -1,9 +1,6 @@
 //! `lfs-image check`: what a tree lacks to run on a target, and what must not be public.
 
-use std::fs::File;
-use std::path::Path;
-
-use lfs_image::{Disk, Error, ErrorKind, Finding, Image, Result, Severity, Target, check_name, check_public};
+use lfs_image::{Error, ErrorKind, Finding, Image, Result, Severity, check_name, check_public};
 use serde::Serialize;
 
 use crate::cli::Check;
@@ -38,7 +35,17 @@ struct Item<'a> {
 
 pub(crate) fn run(args: &Check, ui: Ui) -> Result<(), Failure> {
     let mut findings = match found(&args.file)? {
-        Some((_, disk)) => of_disk(&args.file, &disk, args.target(), args.public)?,
+        Some((file, disk)) => {
+            let place = disk.partitions.iter().filter(|p| p.filesystem.is_some()).max_by_key(|p| p.len);
+            let place = place.ok_or_else(|| input("there is no ext4 filesystem on it"))?;
+            let (tree, store) = ext4_tree::read(&file, place.offset)
+                .map_err(|error| error.context(format!("can't read {}", args.file.display())))?;
+            let mut findings = disk.check(&tree, &store, args.target())?;
+            if args.public {
+                findings.extend(check_public(&tree, &store)?);
+            }
+            findings
+        }
         None => of_archive(args, ui)?,
     };
     if args.public {
@@ -48,28 +55,6 @@ pub(crate) fn run(args: &Check, ui: Ui) -> Result<(), Failure> {
     }
     findings.sort_by_key(|finding| finding.severity);
     show(args, &findings, ui)
-}
-
-/// What is found on the largest ext4 filesystem of a disk.
-pub(crate) fn of_disk(path: &Path, disk: &Disk, target: Target, public: bool) -> Result<Vec<Finding>> {
-    let place = disk.partitions.iter().filter(|p| p.filesystem.is_some()).max_by_key(|p| p.len);
-    let place = place.ok_or_else(|| input("there is no ext4 filesystem on it"))?;
-    let failed = |error: Error| error.context(format!("can't read {}", path.display()));
-    let file = File::open(path).map_err(|e| Error::io(format!("open {}", path.display()), e))?;
-    let (tree, store) = ext4_tree::read(&file, place.offset).map_err(failed)?;
-    let mut findings = disk.check(&tree, &store, target)?;
-    if public {
-        findings.extend(check_public(&tree, &store)?);
-    }
-    Ok(findings)
-}
-
-/// Says what was found on the way to something else, and stops where something is fatal.
-pub(crate) fn heed(findings: &[Finding], force: bool, ui: Ui) -> Result<(), Failure> {
-    for finding in findings.iter().filter(|finding| finding.severity <= Severity::Warning) {
-        ui.warn(finding);
-    }
-    gate(findings, force)
 }
 
 fn input(message: &str) -> Error {
@@ -154,20 +139,18 @@ fn show(args: &Check, findings: &[Finding], ui: Ui) -> Result<(), Failure> {
 
 /// Stops where something is fatal, unless that is to be so.
 pub(crate) fn gate(findings: &[Finding], force: bool) -> Result<(), Failure> {
-    let fatal = findings.iter().filter(|finding| finding.severity == Severity::Fatal).count();
-    if fatal == 0 || force {
-        return Ok(());
-    }
-    let findings = if fatal == 1 { "finding" } else { "findings" };
-    Err(Failure {
-        error: input(&format!("{fatal} fatal {findings}")),
-        hint: Some("`--force` goes on in spite of what is fatal".to_owned()),
-        left: Vec::new(),
-    })
+    let mut fatal = findings.iter().filter(|finding| finding.severity == Severity::Fatal);
+    let Some(first) = fatal.next().filter(|_| !force) else { return Ok(()) };
+    let what = match fatal.count() {
+        0 => first.to_string(),
+        more => format!("{first}; and {more} more like it"),
+    };
+    let hint = Some("`--force` goes on in spite of what is fatal".to_owned());
+    Err(Failure { hint, ..Failure::from(input(&what)) })
 }
 
 impl Check {
-    pub(crate) fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> lfs_image::Target {
         self.place.into()
     }
 }

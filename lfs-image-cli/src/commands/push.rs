@@ -9,11 +9,14 @@ use lfs_image::ami::{
     self, Ami, AmiSpec, Checks, Estimate, Preflight, Publication, Published, Registrar, Taken,
 };
 use lfs_image::ebs::{self, Aws, BLOCK, RawImage, Sample, Settings, Source, Upload, Uploaded};
-use lfs_image::{Disk, Error, ErrorKind, Firmware, Image, Result, Store, Target, check_public};
+use lfs_image::{
+    Disk, Error, ErrorKind, Firmware, Image, ReadAt, Result, Store, Target, Tree, check_name, check_public,
+};
 
 use crate::aws::{Push, Verify};
-use crate::commands::check;
-use crate::failure::{Failure, Step, chain};
+use crate::commands::check::gate;
+use crate::ext4_tree;
+use crate::failure::{Failure, Step};
 use crate::host::TargetName;
 use crate::interrupt::Interrupt;
 use crate::pushed::{self, Pushed, hex};
@@ -34,6 +37,7 @@ pub(crate) fn run(args: &Push, ui: Ui) -> Result<(), Failure> {
     ui.step("aws", format_args!("{} in {}, {}", identity.account, aws.region(), identity.arn));
 
     let content = Content::open(args, ui, &interrupt)?;
+    content.check(args, ui)?;
     let report = Pushed::new(name(&args.image_file), &identity, aws.region(), args.dry_run);
     let job = Job { args, ui, interrupt: &interrupt, aws: &aws, registrar: &registrar, content: &content };
     let outcome = job.run(report);
@@ -73,8 +77,8 @@ impl Content {
         let (entries, bytes) = usage::total(&tree);
         let all = archives.join(" + ");
         ui.step("read", format_args!("{all:<14}  {} entries, {}", Count(entries), Human(bytes)));
-        let host = args.host.spec(Some(TargetName::Ec2))?;
-        let image = Image::plan(tree, &store, &args.image.spec().host(host))
+        let spec = args.image.spec().host(args.host.spec(Some(TargetName::Ec2))?);
+        let image = Image::plan(tree, &store, &spec)
             .map_err(|error| Step::Plan { exact: args.image.size.is_some() }.explain(error))?;
         let report = Report::of_plan(&image, args.image.table(), Input { archives, entries, bytes });
         report.warn(ui);
@@ -85,15 +89,52 @@ impl Content {
         for edit in image.edits() {
             ui.step("edit", format_args!("{edit}"));
         }
-        for note in image.host_notes() {
-            ui.step("note", format_args!("{note}"));
-        }
-        let mut findings = image.check(&store, Target::Ec2)?;
-        if args.publish.public {
-            findings.extend(check_public(image.tree(), &store)?);
-        }
-        check::heed(&findings, args.force, ui)?;
         Ok(Self::Plan { image: Box::new(image), store })
+    }
+
+    /// Looks whether it would run in EC2, and what must not be public; what nothing on it starts is no host.
+    fn check(&self, args: &Push, ui: Ui) -> Result<(), Failure> {
+        let Firmware { bios, uefi_x86_64, uefi_aarch64, .. } = self.firmware();
+        if args.snapshot.snapshot_only || !(bios || uefi_x86_64 || uefi_aarch64) {
+            return Ok(());
+        }
+        let look = |tree: &Tree, store: &dyn ReadAt| {
+            if args.publish.public { check_public(tree, store) } else { Ok(Vec::new()) }
+        };
+        let mut findings = match self {
+            Self::Plan { image, store } => {
+                let mut findings = image.check(store, Target::Ec2)?;
+                findings.extend(look(image.tree(), store)?);
+                findings
+            }
+            Self::Raw { disk: None, .. } => return Ok(()),
+            Self::Raw { disk: Some(disk), .. } => {
+                let root = disk.partitions.iter().filter(|p| p.filesystem.is_some()).max_by_key(|p| p.len);
+                let Some(root) = root else { return Ok(()) };
+                let path = &args.image_file;
+                let file = File::open(path).map_err(|e| Error::io(format!("open {}", path.display()), e))?;
+                // What can't be read was made by somebody who knows more.
+                let (tree, store) = match ext4_tree::read(&file, root.offset) {
+                    Ok(read) => read,
+                    Err(error) => {
+                        ui.warn(format_args!("its root filesystem isn't checked: {error}"));
+                        return Ok(());
+                    }
+                };
+                let mut findings = disk.check(&tree, &store, Target::Ec2)?;
+                findings.extend(look(&tree, &store)?);
+                findings
+            }
+        };
+        if args.publish.public {
+            let texts = [&args.ami.name, &args.ami.description];
+            findings.extend(texts.into_iter().flatten().filter_map(|text| check_name(text)));
+        }
+        findings.sort_by_key(|finding| finding.severity);
+        for finding in &findings {
+            ui.step("found", format_args!("{finding}"));
+        }
+        gate(&findings, args.force)
     }
 
     fn source(&self) -> Source<'_> {

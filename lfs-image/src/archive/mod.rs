@@ -13,10 +13,6 @@
 //! an image that silently lacks something is worse than none.
 
 mod acl;
-#[cfg_attr(
-    not(any(feature = "gzip", feature = "xz", feature = "bzip2", feature = "zstd", feature = "zstd-c")),
-    allow(dead_code, reason = "there is nothing to decompress with")
-)]
 pub(crate) mod decode;
 mod entries;
 mod header;

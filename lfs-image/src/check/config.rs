@@ -19,16 +19,18 @@ const MAX_KERNEL: u64 = 256 << 20;
 /// What a kernel was built with.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Config {
+    /// Where this is from, for people.
+    pub(super) from: String,
     values: BTreeMap<String, String>,
 }
 
 impl Config {
-    pub(super) fn parse(text: &str) -> Self {
+    pub(super) fn parse(from: impl Into<String>, text: &str) -> Self {
         let values = text
             .lines()
             .filter_map(|line| line.strip_prefix("CONFIG_")?.split_once('='))
             .map(|(symbol, value)| (symbol.to_owned(), value.trim().to_owned()));
-        Self { values: values.collect() }
+        Self { from: from.into(), values: values.collect() }
     }
 
     /// `y`, `m`, or nothing.
@@ -55,12 +57,13 @@ pub(super) fn of(root: Root<'_>, kernel: &Kernel) -> Result<Option<Config>> {
     for path in paths {
         let Some(content) = root.file(&path) else { continue };
         let text = String::from_utf8_lossy(&root.read(content, &path, MAX_TEXT)?).into_owned();
-        let config = Config::parse(&text);
+        let config = Config::parse(&path, &text);
         if !config.values.is_empty() {
             return Ok(Some(config));
         }
     }
-    Ok(embedded(root, kernel).map(|text| Config::parse(&text)))
+    Ok(embedded(root, kernel)
+        .map(|text| Config::parse(format!("{}'s own configuration", kernel.path), &text)))
 }
 
 /// The configuration that is in the kernel itself.
@@ -146,7 +149,7 @@ mod tests {
     #[test]
     fn values() {
         let config =
-            Config::parse("# CONFIG_A is not set\nCONFIG_B=y\nCONFIG_C=m\nCONFIG_D=\"a=b\"\n\nB=n\n");
+            Config::parse("x", "# CONFIG_A is not set\nCONFIG_B=y\nCONFIG_C=m\nCONFIG_D=\"a=b\"\n\nB=n\n");
         assert_eq!(
             (config.get("A"), config.get("B"), config.get("C"), config.get("D")),
             ("", "y", "m", "\"a=b\"")

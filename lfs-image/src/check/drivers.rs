@@ -317,7 +317,13 @@ impl Known {
                 format!("it was built as a module, and {module}.ko is not in the tree"),
                 format!("CONFIG_{symbol}=y, or `make modules_install`"),
             ),
-            _ => (format!("CONFIG_{symbol} is not set"), format!("CONFIG_{symbol}=y")),
+            _ => (
+                match &self.config {
+                    Some(config) => format!("CONFIG_{symbol} is not set in {}", config.from),
+                    None => format!("there is neither CONFIG_{symbol} nor a module {module}"),
+                },
+                format!("CONFIG_{symbol}=y"),
+            ),
         };
         let kernel = "build a kernel with ";
         findings

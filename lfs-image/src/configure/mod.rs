@@ -55,8 +55,10 @@ impl Place {
         let same = |name: &str| name.eq_ignore_ascii_case(&source);
         same(&self.root)
             || self.esp.as_deref().is_some_and(same)
-            || self.esp_uuid.as_ref().is_some_and(|uuid| same(&format!("uuid={uuid}")))
             || source.strip_prefix("uuid=") == Some(&self.root_uuid)
+            || source.strip_prefix("uuid=").is_some_and(|uuid| {
+                self.esp_uuid.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(uuid))
+            })
             || source
                 .strip_prefix("label=")
                 .is_some_and(|label| self.label.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(label)))
@@ -95,9 +97,19 @@ pub(crate) fn kernel_arguments(root: Root<'_>, spec: &HostSpec) -> Vec<&'static 
 pub(crate) fn apply(editor: &mut Editor<'_>, spec: &HostSpec, place: &Place, starts: bool) -> Result<Notes> {
     let mut notes = Notes::default();
     let system = System::of(editor.root());
-    if !starts && system.init_path.is_none() && !spec.is_asked_for() {
-        return Ok(notes);
-    }
+    // What nothing starts and what has no init is no system: nothing of what a target stands for is made of it.
+    let data = HostSpec {
+        target: None,
+        fstab: Fstab::Keep,
+        nodes: false,
+        identity: false,
+        network: false,
+        console: false,
+        grow: false,
+        ..spec.clone()
+    };
+    let is_system = starts || system.init_path.is_some();
+    let spec = if is_system { spec } else { &data };
     if spec.nodes {
         nodes::edit(editor)?;
     }
