@@ -217,7 +217,7 @@ fn what_can_not_succeed_is_refused_before_the_first_byte() {
         }
         let output = command
             .env("HOME", folder.path())
-            .args(["push", "--force", "--target", "none", "--boot", "none", "--boot-mode", "legacy-bios"])
+            .args(["push", "--boot", "none", "--boot-mode", "legacy-bios"])
             .args(options)
             .arg(fixture("gnu-posix.tar"))
             .output()
@@ -283,7 +283,7 @@ fn wrong_usage_is_code_2() {
     let output = lfs_image(&judge)
         .env_remove("AWS_REGION")
         .env_remove("AWS_DEFAULT_REGION")
-        .args(["push", "--force", "x.img"])
+        .args(["push", "x.img"])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -294,7 +294,7 @@ fn wrong_usage_is_code_2() {
 fn slow_push(judge: &Judge, home: &std::path::Path, options: &[&str]) -> Child {
     lfs_image(judge)
         .env("HOME", home)
-        .args(["push", "--force", "--target", "none", "--boot", "none", "--boot-mode", "legacy-bios"])
+        .args(["push", "--boot", "none", "--boot-mode", "legacy-bios"])
         .args(options)
         .arg(fixture("gnu-posix.tar"))
         .stdout(Stdio::piped())

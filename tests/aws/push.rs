@@ -12,7 +12,7 @@ use crate::support::{both, judge, must, rootfs, scratch};
 use crate::{errors, fixture, lfs_image, said};
 
 /// A disk that nothing starts, which is enough where that isn't the question.
-const PLAIN: [&str; 6] = ["--target", "none", "--boot", "none", "--boot-mode", "legacy-bios"];
+const PLAIN: [&str; 4] = ["--boot", "none", "--boot-mode", "legacy-bios"];
 
 pub(crate) fn start(config: Config) -> Judge {
     Judge::start(config).unwrap()
@@ -63,26 +63,6 @@ fn holds(judge: &Judge, snapshot: &str, image: &Path, folder: &Path) {
     let volume = folder.join("volume.img");
     judge.write_volume(snapshot, View::Plain, &mut File::create(&volume).unwrap()).unwrap();
     must(std::process::Command::new("cmp").arg(image).arg(&volume));
-}
-
-#[test]
-fn what_cannot_run_there_is_not_sent() {
-    let judge = start(Config::default());
-    let folder = scratch();
-    let image = folder.path().join("out.img");
-    let mut raw = lfs_image(&judge);
-    must(raw.args(["raw", "-q", "--boot", "none"]).arg(fixture("gnu-posix.tar")).arg(&image));
-    for file in [fixture("gnu-posix.tar"), image] {
-        let mut push = lfs_image(&judge);
-        let output = push.env("HOME", folder.path()).arg("push").args(PLAIN).arg(&file).output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{}", both(&output));
-        let said = errors(&output);
-        assert!(
-            said.contains("no kernel") && said.contains("fatal finding") && said.contains("--force"),
-            "{said}"
-        );
-    }
-    assert!(judge.report().snapshots.is_empty());
 }
 
 #[test]
@@ -196,11 +176,7 @@ fn firmware_decides_architecture_and_boot_mode() {
     for (file, options, words) in [
         (&hybrid, &["--tpm", "on"][..], "a TPM needs"),
         (&arm, &["--boot-mode", "uefi-preferred"], "UEFI alone"),
-        (
-            &fixture("gnu-posix.tar"),
-            &["--target", "none", "--boot", "none"],
-            "nothing on the image starts it",
-        ),
+        (&fixture("gnu-posix.tar"), &["--boot", "none"], "nothing on the image starts it"),
     ] {
         let output = push_file(&judge, folder.path(), file, options);
         assert_eq!(output.status.code(), Some(1), "{}", both(&output));
@@ -235,7 +211,7 @@ fn twice_is_once() {
         &judge,
         folder.path(),
         &fixture("gnu-xattrs.tar"),
-        &["--target", "none", "--boot", "none", "--boot-mode", "legacy-bios", "--name", &name],
+        &["--boot", "none", "--boot-mode", "legacy-bios", "--name", &name],
     );
     assert_eq!(other.status.code(), Some(1), "{}", both(&other));
     for words in ["has other content", &first, "deregister-image --region us-east-1"] {
@@ -248,18 +224,7 @@ fn twice_is_once() {
     assert!(errors(&output).contains(&planted), "{}", errors(&output));
     assert_eq!(judge.report().operation("PutSnapshotBlock").calls, puts);
     // The same content, registered otherwise.
-    let options = [
-        "--target",
-        "none",
-        "--boot",
-        "none",
-        "--architecture",
-        "x86_64",
-        "--boot-mode",
-        "uefi",
-        "--name",
-        &name,
-    ];
+    let options = ["--boot", "none", "--architecture", "x86_64", "--boot-mode", "uefi", "--name", &name];
     let output = push_file(&judge, folder.path(), &fixture("gnu-posix.tar"), &options);
     assert!(errors(&output).contains("is x86_64 and legacy-bios"), "{}", errors(&output));
     nothing_to_complain(&judge);
@@ -391,19 +356,7 @@ fn snapshots_are_as_asked_for() {
     let judge = start(Config::default());
     let output = lfs_image(&judge)
         .env("HOME", folder.path())
-        .args([
-            "push",
-            "--force",
-            "--snapshot-only",
-            "--target",
-            "none",
-            "--boot",
-            "none",
-            "--encrypt",
-            "--no-resume",
-            "--jobs",
-            "2",
-        ])
+        .args(["push", "--snapshot-only", "--boot", "none", "--encrypt", "--no-resume", "--jobs", "2"])
         .arg(fixture("gnu-posix.tar"))
         .output()
         .unwrap();
@@ -421,7 +374,7 @@ fn snapshots_are_as_asked_for() {
     let options = "--boot-mode uefi --tpm off --imdsv2 off --ena off --sriov off --root-device /dev/sda1 --volume-type io2 \
                    --iops 4000 --volume-size 8G --delete-on-termination off --architecture arm64";
     let mut options: Vec<&str> = options.split_whitespace().collect();
-    options.extend(["--target", "none", "--boot", "none", "--uefi-data", data.to_str().unwrap()]);
+    options.extend(["--boot", "none", "--uefi-data", data.to_str().unwrap()]);
     ok(&push_file(&judge, folder.path(), &fixture("gnu-posix.tar"), &options));
     let report = judge.report();
     let image = report.only_image();
@@ -440,7 +393,7 @@ fn archives_come_through_pipes_and_disks_of_any_size() {
     let folder = scratch();
     let mut child = lfs_image(&judge)
         .env("HOME", folder.path())
-        .args(["push", "--force"])
+        .arg("push")
         .args(PLAIN)
         .args(["--size", "70M", "-"])
         .stdin(std::process::Stdio::piped())
@@ -483,11 +436,7 @@ fn credentials_are_told_to_nobody() {
     let secrets = [token, secret, &key, &encoded];
     let journal = folder.path().join("journal");
     let mut command = lfs_image(&judge);
-    command
-        .env("HOME", folder.path())
-        .env("RUST_LOG", "trace")
-        .args(["-vv", "push", "--force", "--json"])
-        .args(PLAIN);
+    command.env("HOME", folder.path()).env("RUST_LOG", "trace").args(["-vv", "push", "--json"]).args(PLAIN);
     command.arg("--resume-file").arg(&journal).arg(fixture("gnu-posix.tar"));
     let child =
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
@@ -517,7 +466,7 @@ fn credentials_are_told_to_nobody() {
         let output = lfs_image(&judge)
             .env("HOME", folder.path())
             .env("RUST_LOG", "trace")
-            .args(["-vv", "push", "--force", "--name", "other"])
+            .args(["-vv", "push", "--name", "other"])
             .args(PLAIN)
             .arg(fixture("gnu-posix.tar"))
             .output()

@@ -63,12 +63,6 @@ impl Content {
             for note in image.notes() {
                 ui.step("", format_args!("{note}"));
             }
-            // Other filesystems are pushed as they are.
-            match disk.as_ref().map(|disk| check::of_disk(path, disk, Target::Ec2, args.publish.public)) {
-                Some(Ok(findings)) => check::heed(&findings, args.force, ui)?,
-                Some(Err(error)) => ui.warn(format_args!("not checked: {}", chain(&error).join(": "))),
-                None => ui.warn("not checked: there is neither a partition table nor ext4 on it"),
-            }
             return Ok(Self::Raw { image, disk });
         }
         let source = source::Source::open(path, &args.archive)?;

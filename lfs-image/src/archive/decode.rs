@@ -4,6 +4,11 @@
 //! its end and its checksum, see what comes next. Zeros after the last member are padding. Anything else there is
 //! refused, since it can as well be a member whose first bytes are damaged.
 
+#![cfg_attr(
+    not(any(feature = "gzip", feature = "xz", feature = "bzip2", feature = "zstd", feature = "zstd-c")),
+    allow(dead_code, reason = "nothing to decompress")
+)]
+
 use std::io::{BufRead, Error as IoError, ErrorKind, Read, Result as IoResult};
 
 use crate::error::{Error, Result};
