@@ -22,7 +22,7 @@ test:
 	scripts/get-kernel.sh arm64 >/dev/null
 	tests/support/get-boot-files.sh $(BOOT_FILES)
 	scripts/get-boto3.sh >/dev/null
-	LFS_IMAGE_BOOT_FILES=$(BOOT_FILES) cargo test --workspace
+	LFS_IMAGE_BOOT_FILES=$(BOOT_FILES) cargo test --workspace --no-fail-fast
 
 check:
 	cargo fmt --all --check

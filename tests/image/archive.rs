@@ -14,6 +14,8 @@ pub fn fixtures() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/tar");
     let mut paths: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ext| ext == "tar"));
+    // Two files to make disks of, and nothing to extract.
+    paths.retain(|path| !path.ends_with("kernel.tar"));
     paths.sort();
     assert!(paths.len() >= 19, "fixtures are missing");
     paths
