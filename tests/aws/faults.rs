@@ -294,7 +294,7 @@ fn wrong_usage_is_code_2() {
 fn slow_push(judge: &Judge, home: &std::path::Path, options: &[&str]) -> Child {
     lfs_image(judge)
         .env("HOME", home)
-        .args(["push", "--boot", "none", "--boot-mode", "legacy-bios"])
+        .args(["push", "--target", "none", "--boot", "none", "--boot-mode", "legacy-bios"])
         .args(options)
         .arg(fixture("gnu-posix.tar"))
         .stdout(Stdio::piped())

@@ -67,6 +67,10 @@ fn killed_and_gone_on_with() {
     job.jobs = Some(8);
     let mut killed = 0;
     for round in 0..8_u64 {
+        // A fast machine is nearly through by now: the last word is the whole pull's.
+        if judge.report().operation("GetSnapshotBlock").ok > 250 {
+            break;
+        }
         let mut child = job.spawn(&judge);
         std::thread::sleep(Duration::from_millis(100 + 60 * round));
         child.kill().unwrap();
@@ -74,7 +78,7 @@ fn killed_and_gone_on_with() {
         assert_eq!(out.exists(), killed <= round, "it has its name before it is complete");
     }
     let (_, outcome) = job.succeed(&judge);
-    assert!(outcome.kept > 0, "{outcome:?}");
+    assert!(killed > 1 && outcome.kept > 0, "{killed} times, {outcome:?}");
     assert_pulled(&out, &planted);
     let calls = judge.report().operation("GetSnapshotBlock").ok;
     assert!(calls <= 401 + 8 * killed, "{calls} blocks were sent for 401");
