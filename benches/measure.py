@@ -20,7 +20,7 @@ import time
 
 # A tool that takes longer than this gets one turn, and this much.
 PATIENCE = 60
-LIMIT = 300
+LIMIT = 60
 INPUTS = {
     "demo": "a real Debian with systemd (the demo's tarball)",
     "small": "200,000 files of 0 to 6 KB",
