@@ -12,6 +12,7 @@ mod merge;
 mod node;
 mod path;
 pub(crate) mod root;
+pub(crate) mod text;
 mod walk;
 
 use std::collections::BTreeMap;
