@@ -104,15 +104,18 @@ fn an_lfs_tree_with_one_thing_broken() {
             (&["--network=no"], &["fatal network-not-set-up"]),
             (&["--remove", "/etc/rc.d/rc3.d/S30sshd"], &["warning sshd-not-started"]),
             (&["--remove", "/etc/rc.d/rc3.d/S20network"], &["fatal network-not-started"]),
-            (&["--remove", "/usr/bin/bash"], &["fatal interpreter-missing", "fatal no-way-in"]),
+            (&["--remove", "/usr/bin/bash"], &["warning no-ssh"]),
             (&["--remove", "/dev", "--nodes=no"], &["fatal mount-point", "warning no-console-node"]),
-            (&["--copy", &no_root_login], &["fatal no-way-in"]),
+            (&["--copy", &no_root_login], &["warning no-ssh"]),
+            (&["--copy", &no_root_login, "--lock-root"], &["fatal no-way-in"]),
             (&["--copy", &no_root_login, "--user", "me"], &[]),
             (&["--copy", &no_root], &["warning no-root", "fatal no-way-in"]),
             (&["--copy", &data, "--fstab", "keep"], &["warning fstab-no-directory", "warning fstab-no-root"]),
             (&["--remove", "/etc/fstab", "--fstab", "keep"], &["warning fstab-missing"]),
-            (&["--remove", "/etc/inittab"], &[]),
-            (&["--console=no", "--remove", "/etc/inittab"], &[]),
+            (
+                &["--remove", "/etc/inittab"],
+                &["fatal network-not-set-up", "fatal no-way-in", "warning init-unknown"],
+            ),
         ],
     );
     table(&tree, &["--for", "ec2"], &[(&[], &["warning no-ssh"]), (&["--lock-root"], &["fatal no-way-in"])]);
