@@ -9,7 +9,7 @@ JUDGES=(
     # machines, firmware, what boots in them
     qemu-system-x86 qemu-system-arm ovmf qemu-efi-aarch64 grub-pc-bin grub-efi-amd64-bin grub-common
     # archives and attributes
-    tar libarchive-tools zstd xz-utils bzip2 gzip acl attr libcap2-bin python3 python3-venv
+    tar libarchive-tools zstd xz-utils bzip2 gzip lz4 lzop acl attr libcap2-bin python3 python3-venv
     # root file systems
     mmdebstrap busybox-static binutils ca-certificates
     # what is made into hosts, and edited

@@ -205,11 +205,11 @@ pub(crate) struct Check {
     pub(crate) public: bool,
 
     /// The name that a public image is to have
-    #[arg(long, value_name = "TEXT", requires = "public")]
+    #[arg(long, value_name = "TEXT")]
     pub(crate) name: Option<String>,
 
     /// Its description
-    #[arg(long, value_name = "TEXT", requires = "public")]
+    #[arg(long, value_name = "TEXT")]
     pub(crate) description: Option<String>,
 
     /// Exit with 0 in spite of fatal findings

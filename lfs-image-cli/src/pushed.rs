@@ -4,6 +4,8 @@ use lfs_image::ami::{Ami, Estimate, Identity, Preflight, Published};
 use lfs_image::ebs::{BLOCK, Uploaded};
 use serde::Serialize;
 
+use crate::commands::check::Found;
+
 /// The JSON of `--json`. Sizes are bytes. Fields are only ever added under the same version.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Pushed {
@@ -33,6 +35,8 @@ pub(crate) struct Pushed {
     checks: Vec<String>,
     /// What a person should know of.
     pub(crate) warnings: Vec<String>,
+    /// What `check` says of it for EC2.
+    pub(crate) findings: Vec<Found>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -105,6 +109,7 @@ impl Pushed {
             estimate: None,
             checks: Vec::new(),
             warnings: Vec::new(),
+            findings: Vec::new(),
         }
     }
 

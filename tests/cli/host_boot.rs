@@ -54,6 +54,10 @@ impl Instance {
     }
 
     fn ssh(&self, key: &Path, command: &str) -> Output {
+        self.ssh_as("root", key, command)
+    }
+
+    fn ssh_as(&self, user: &str, key: &Path, command: &str) -> Output {
         let port = self.port.to_string();
         let options = [
             "-o",
@@ -69,16 +73,26 @@ impl Instance {
             "-p",
             &port,
         ];
-        run(Command::new("ssh").arg("-i").arg(key).args(options).args(["root@127.0.0.1", command]))
+        run(Command::new("ssh")
+            .arg("-i")
+            .arg(key)
+            .args(options)
+            .arg(format!("{user}@127.0.0.1"))
+            .arg(command))
     }
 
     /// What a command prints, once the key lets somebody in.
     #[track_caller]
     fn ask(&self, key: &Path, command: &str) -> String {
+        self.ask_as("root", key, command)
+    }
+
+    #[track_caller]
+    fn ask_as(&self, user: &str, key: &Path, command: &str) -> String {
         // A minute where the machine has nothing else to do.
         let until = Instant::now() + Duration::from_secs(600);
         loop {
-            let output = self.ssh(key, command);
+            let output = self.ssh_as(user, key, command);
             if output.status.success() {
                 return String::from_utf8(output.stdout).unwrap();
             }
@@ -87,9 +101,10 @@ impl Instance {
         }
     }
 
-    fn switch_off(&self, key: &Path, guest: Guest) {
+    /// Switches it off; what its console said.
+    fn switch_off(&self, key: &Path, guest: Guest) -> String {
         let _ = self.ssh(key, "sync; nohup sh -c 'sleep 1; poweroff' >/dev/null 2>&1 &");
-        guest.wait_for_power_off(Duration::from_secs(120));
+        guest.wait_for_power_off(Duration::from_secs(120))
     }
 
     fn requests(&self) -> Vec<String> {
@@ -106,17 +121,33 @@ fn key(folder: &Path, name: &str) -> PathBuf {
 
 /// What must stay as it is from one boot to the next, as text.
 const STATE: &str = "cat /etc/ssh/ssh_host_*_key.pub; cat /root/.ssh/authorized_keys /root/user-data-ran; \
-                     cat /var/lib/lfs-image/*; cat /sys/class/block/nvme0n1p3/size; cat /etc/fstab /etc/hosts";
+                     cat /var/lib/lfs-image/*; cat /sys/class/block/nvme0n1p*/size; cat /proc/cmdline; \
+                     cd / && find etc root usr/lib/lfs-image -xdev -type f ! -name 'resolv.conf*' ! -name adjtime \
+                     -exec md5sum {} + | sort; find etc -type l | sort";
+
+/// A kind of system to make a host of.
+struct Kind {
+    variant: &'static str,
+    hostname: &'static str,
+    /// The partition table, which first boots grow.
+    table: &'static str,
+    /// Waits until the boot is through; prints what failed.
+    failed: &'static str,
+    /// What its scripts say on the console when they fail.
+    complaint: &'static str,
+}
 
 /// Boots two copies of an image, and one of them twice.
-fn is_a_host(variant: &str, hostname: &str, failed: &str) {
+fn is_a_host(kind: &Kind) {
+    let Kind { hostname, failed, .. } = *kind;
     if !judge::require(&["mmdebstrap", "ssh", "ssh-keygen", "python3", "sgdisk", "sfdisk", "e2fsck"]) {
         return;
     }
     let folder = scratch();
-    let archive = rootfs::debian(variant, folder.path());
+    let archive = rootfs::debian(kind.variant, folder.path());
     let image = folder.path().join("out.img");
-    let options = ["--target", "ec2", "--imds-ssh-key", "--user-data", "--hostname", hostname];
+    let options =
+        ["--target", "ec2", "--imds-ssh-key", "--user-data", "--hostname", hostname, "--table", kind.table];
     raw(&archive, &image, &options);
     if !Machine::new(&image).is_there() {
         return;
@@ -140,9 +171,16 @@ fn is_a_host(variant: &str, hostname: &str, failed: &str) {
         assert!(requests.contains(&"GET /latest/meta-data/public-keys/0/openssh-key 200".to_owned()));
         assert!(requests.iter().all(|request| !request.ends_with("401")), "{requests:?}");
         let state = instance.ask(&mine, STATE);
-        instance.switch_off(&mine, guest);
-        state
+        let id = instance.ask(&mine, "cat /etc/machine-id 2>/dev/null; true");
+        let console = instance.switch_off(&mine, guest);
+        let complaints: Vec<&str> = console.lines().filter(|line| complains(line, kind.complaint)).collect();
+        assert!(complaints.is_empty(), "{complaints:?}");
+        assert!(console.contains("lfs-image-grow: partition "), "what grows says so: {console}");
+        (state, id)
     });
+    let [(first_state, first_id), (second_state, second_id)] = state;
+    assert!(first_id.is_empty() && second_id.is_empty() || first_id != second_id, "both are {first_id}");
+    let state = [first_state, second_state];
     let host_keys = |state: &str| -> BTreeSet<String> {
         state
             .lines()
@@ -171,25 +209,91 @@ fn is_a_host(variant: &str, hostname: &str, failed: &str) {
     let asked: Vec<String> = first.requests().split_off(before);
     assert_eq!(asked, ["PUT /latest/api/token 200", "GET /latest/meta-data/instance-id 200"]);
     assert_eq!(first.ask(&mine, STATE), state[0]);
-    first.switch_off(&mine, guest);
+    let console = first.switch_off(&mine, guest);
+    assert!(!console.contains("lfs-image-grow: partition "), "it has grown already: {console}");
     // The table and the filesystem are sound on the larger disk.
     let partitions = judge::partitions(&first.disk).unwrap();
     let root = partitions.last().unwrap();
     assert!(root.offset + root.len > 3 * GIB - (4 << 20), "{root:?}");
     judge::sfdisk(&first.disk).unwrap();
-    // It warns of an end that isn't aligned, which is the end of the disk.
-    let verdict = must(Command::new("sgdisk").arg("-v").arg(&first.disk));
-    assert!(verdict.contains("No problems found"), "{verdict}");
+    if kind.table == "gpt" {
+        // It warns of an end that isn't aligned, which is the end of the disk.
+        let verdict = must(Command::new("sgdisk").arg("-v").arg(&first.disk));
+        assert!(verdict.contains("No problems found"), "{verdict}");
+    }
     judge::e2fsck(&first.disk, root.offset).unwrap();
+}
+
+/// Whether a line of the console says that something of ours, or a service, failed.
+fn complains(line: &str, complaint: &str) -> bool {
+    let is_ours = line.contains("lfs-image-")
+        && ["could not", "no answer", "did not", "no launch key"].iter().any(|w| line.contains(w));
+    is_ours || line.contains(complaint) && (complaint == "FAILED" || line.contains("failed"))
 }
 
 #[test]
 fn an_lfs_tree_becomes_a_host() {
-    is_a_host("lfs-sysv", "lfs-1", ":");
+    is_a_host(&Kind {
+        variant: "lfs-sysv",
+        hostname: "lfs-1",
+        table: "mbr",
+        failed: "pidof dhcpcd sshd >/dev/null || echo down",
+        complaint: "lfs-sysv: ",
+    });
 }
 
 #[test]
 fn a_debian_tree_becomes_a_host() {
+    is_a_host(&Kind {
+        variant: "debian-systemd",
+        hostname: "debian-1",
+        table: "gpt",
+        failed: "systemctl is-system-running --wait >/dev/null; systemctl --failed --plain --no-legend",
+        complaint: "FAILED",
+    });
+}
+
+/// A user with sudo is let in by a key of the image's, on a system that has its network from ifupdown.
+#[test]
+fn a_user_becomes_root_where_ifupdown_has_the_network() {
+    if !judge::require(&["mmdebstrap", "ssh", "ssh-keygen", "python3"]) {
+        return;
+    }
+    let folder = scratch();
+    let archive = rootfs::debian("debian-systemd", folder.path());
+    // As an installer leaves it on a machine whose interface is called otherwise.
+    let interfaces = folder.path().join("interfaces");
+    std::fs::write(&interfaces, "auto lo enp9s0\niface lo inet loopback\n\niface enp9s0 inet dhcp\n")
+        .unwrap();
+    let interfaces = format!("{}:/etc/network/interfaces", interfaces.display());
+    let mine = key(folder.path(), "mine");
+    let public = mine.with_extension("pub");
+    let image = folder.path().join("out.img");
+    let wants =
+        ["multi-user.target.wants/systemd-networkd.service", "sockets.target.wants/systemd-networkd.socket"];
+    let wants = wants.map(|link| format!("/etc/systemd/system/{link}"));
+    let options =
+        ["--target", "xen", "--user", "me", "--authorized-key", public.to_str().unwrap(), "--lock-root"];
+    let network = ["--copy", &interfaces, "--remove", &wants[0], "--remove", &wants[1]];
+    raw(&archive, &image, &[&options[..], &network].concat());
+    if !Machine::new(&image).is_there() {
+        return;
+    }
+    let host = Instance::launch(folder.path(), "3", &image, &mine);
+    let guest = host.boot();
     let settled = "systemctl is-system-running --wait >/dev/null; systemctl --failed --plain --no-legend";
-    is_a_host("debian-systemd", "debian-1", settled);
+    assert_eq!(host.ask_as("me", &mine, settled), "");
+    assert_eq!(host.ssh(&mine, "true").status.code(), Some(255), "root has no key");
+    let ask = |command: &str| host.ask_as("me", &mine, command).trim().to_owned();
+    assert_eq!(ask("id -un; sudo -n id -un; sudo -n visudo -cq && echo fine"), "me\nroot\nfine");
+    assert_eq!(ask("stat -c '%U %a' ~ ~/.ssh ~/.ssh/authorized_keys"), "me 755\nme 700\nme 600");
+    assert_eq!(ask("systemctl is-active networking"), "active");
+    assert!(ask("ip -4 -o address show eth0").contains("inet 169.255.2."), "{}", ask("ip address"));
+    assert!(ask("sudo -n passwd -S root").starts_with("root L "));
+    assert!(ask("cat /proc/cmdline").contains("console=hvc0"));
+    let size: u64 = ask("df -B1 --output=size / | tail -n 1").parse().unwrap();
+    assert!(size > 5 * GIB / 2, "the root filesystem has {size} bytes on a disk of 3 GiB");
+    assert_eq!(host.requests(), [""; 0], "nobody asks EC2's metadata service in Xen");
+    let _ = host.ssh_as("me", &mine, "sudo -n sh -c 'nohup sh -c \"sleep 1; poweroff\" >/dev/null 2>&1 &'");
+    guest.wait_for_power_off(Duration::from_secs(120));
 }

@@ -68,6 +68,12 @@ fn an_lfs_tree_with_one_thing_broken() {
     let nvme_module = copy("d", &config);
     std::fs::write(at("fstab"), "/dev/sdb1 /data ext4 defaults 0 2\n").unwrap();
     let fstab = copy("fstab", "/etc/fstab");
+    std::fs::write(at("sshd_config"), "PermitRootLogin no\n").unwrap();
+    let no_root_login = copy("sshd_config", "/etc/ssh/sshd_config");
+    std::fs::write(at("passwd"), "bin:x:1:1:bin:/dev/null:/usr/bin/false\n").unwrap();
+    let no_root = copy("passwd", "/etc/passwd");
+    std::fs::write(at("data"), "tmpfs /data tmpfs defaults 0 0\n").unwrap();
+    let data = copy("data", "/etc/fstab");
     let kernel = format!("/boot/vmlinuz-{release}-lfs-12.0");
     let ena = format!("/usr/lib/modules/{release}/kernel/drivers/net/ethernet/amazon/ena/ena.ko");
     let modules = format!("/usr/lib/modules/{release}");
@@ -97,6 +103,19 @@ fn an_lfs_tree_with_one_thing_broken() {
             (&["--remove", "/proc", "--nodes=no"], &["fatal mount-point"]),
             (&["--network=no"], &["fatal network-not-set-up"]),
             (&["--remove", "/etc/rc.d/rc3.d/S30sshd"], &["warning sshd-not-started"]),
+            (&["--remove", "/etc/rc.d/rc3.d/S20network"], &["fatal network-not-started"]),
+            (&["--remove", "/usr/bin/bash"], &["warning no-ssh"]),
+            (&["--remove", "/dev", "--nodes=no"], &["fatal mount-point", "warning no-console-node"]),
+            (&["--copy", &no_root_login], &["warning no-ssh"]),
+            (&["--copy", &no_root_login, "--lock-root"], &["fatal no-way-in"]),
+            (&["--copy", &no_root_login, "--user", "me"], &[]),
+            (&["--copy", &no_root], &["warning no-root", "fatal no-way-in"]),
+            (&["--copy", &data, "--fstab", "keep"], &["warning fstab-no-directory", "warning fstab-no-root"]),
+            (&["--remove", "/etc/fstab", "--fstab", "keep"], &["warning fstab-missing"]),
+            (
+                &["--remove", "/etc/inittab"],
+                &["fatal network-not-set-up", "fatal no-way-in", "warning init-unknown"],
+            ),
         ],
     );
     table(&tree, &["--for", "ec2"], &[(&[], &["warning no-ssh"]), (&["--lock-root"], &["fatal no-way-in"])]);
@@ -163,6 +182,27 @@ fn secrets() -> Vec<(&'static str, String)> {
         ("var/log/journal/0123/system.journal", "LPKSHHRH CANARY-16".into()),
         ("var/lib/systemd/random-seed", "CANARY-17".into()),
         ("root/.ssh/known_hosts", "build.example.org CANARY-18\n".into()),
+        (
+            "srv/gcp.json",
+            "{\"private_key\": \"-----BEGIN PRIVATE KEY-----\\nCANARY-19\\n-----END\"}\n".into(),
+        ),
+        ("etc/dropbear/dropbear_rsa_host_key", "\0\0\0\u{7}ssh-rsa CANARY-20".into()),
+        ("etc/wireguard/wg0.conf", format!("PrivateKey = {}=\n# CANARY-21\n", "k".repeat(43))),
+        ("srv/app/.git/config", "url = https://me:hunter2@example.org/ CANARY-22\n".into()),
+        ("var/backups/shadow.bak", format!("me:$y$j9T$ab$cd${}:1:: CANARY-23\n", "h".repeat(43))),
+        ("var/lib/dbus/machine-id", "CANARY-240123456789abcdef01234567\n".into()),
+        ("var/mail/root", "From x CANARY-25\n".into()),
+        ("root/.local/state/bash/history", "CANARY-26\n".into()),
+        ("root/store.p12", "0\u{1} CANARY-27".into()),
+        ("etc/shadow.old", "me:!$6$CANARY-28$x:19000:0:99999:7:::\n".into()),
+        ("swapfile", format!("{:4086}SWAPSPACE2 CANARY-29", "")),
+        ("usr/local/etc/app", "xoxb-1234567890-abcdefghij CANARY-30\n".into()),
+        (
+            "etc/app/deploy.sh",
+            "export AWS_SECRET_ACCESS_KEY='0123456789abcdefghijABCDEFGHIJ0123456789' # CANARY-31\n".into(),
+        ),
+        ("root/.npmrc", "//registry/:_authToken=CANARY-32\n".into()),
+        ("var/lib/systemd/coredump/core.x", "CANARY-33".into()),
     ]
 }
 
@@ -180,6 +220,8 @@ fn nothing_secret_is_left_after_a_scrub() {
         std::fs::write(path, text).unwrap();
     }
     std::fs::write(top.join("etc/motd"), "CANARY-FINE\n").unwrap();
+    // Another name of a secret is one, too.
+    std::fs::hard_link(top.join("home/me/.netrc"), top.join("srv/innocent")).unwrap();
     let archive: PathBuf = folder.path().join("tree.tar");
     must(Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(&top).arg("."));
 
@@ -188,6 +230,7 @@ fn nothing_secret_is_left_after_a_scrub() {
     let options = ["--table", "none", "--size", "64M", "--boot", "none"];
     raw(&archive, &out, &options);
     let mut wanted: Vec<String> = secrets.iter().map(|(path, _)| format!("/{path}")).collect();
+    wanted.push("/srv/innocent".to_owned());
     wanted.sort();
     for file in [&archive, &out] {
         let mut command = lfs_image();

@@ -7,7 +7,7 @@ use crate::support::{both, judge, must, scratch};
 use crate::{errors, lfs_image, raw};
 
 /// A tarball of files in memory; a text that begins with `->` is a symbolic link.
-fn tarball(folder: &Path, files: &[(&str, &str)]) -> PathBuf {
+pub(crate) fn tarball(folder: &Path, files: &[(&str, &str)]) -> PathBuf {
     let top = folder.join("tree");
     for (path, text) in files {
         let path = top.join(path);
@@ -37,9 +37,9 @@ const SYSV: [(&str, &str); 5] = [
     ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
 ];
 
-const PLAIN: [&str; 6] = ["--boot", "none", "--table", "none", "--size", "64M"];
+pub(crate) const PLAIN: [&str; 6] = ["--boot", "none", "--table", "none", "--size", "64M"];
 
-fn cat(image: &Path, path: &str) -> String {
+pub(crate) fn cat(image: &Path, path: &str) -> String {
     judge::debugfs(image, 0, &format!("cat {path}")).unwrap()
 }
 

@@ -14,6 +14,7 @@ mod help;
 mod host_boot;
 mod host_check;
 mod host_edits;
+mod host_trees;
 mod image;
 mod inspect;
 mod options;

@@ -13,7 +13,7 @@ use crate::ui::Ui;
 
 /// The JSON of `check --json`. Fields are only ever added under the same version.
 #[derive(Debug, Serialize)]
-struct Verdict<'a> {
+struct Verdict {
     version: u32,
     file: String,
     target: &'static str,
@@ -21,16 +21,24 @@ struct Verdict<'a> {
     public: bool,
     /// Whether nothing is fatal.
     ok: bool,
-    findings: Vec<Item<'a>>,
+    findings: Vec<Found>,
 }
 
-#[derive(Debug, Serialize)]
-struct Item<'a> {
+/// A finding, for scripts.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Found {
     severity: &'static str,
-    id: &'a str,
-    path: Option<&'a str>,
-    what: &'a str,
-    mend: &'a str,
+    id: &'static str,
+    path: Option<String>,
+    what: String,
+    mend: String,
+}
+
+impl From<&Finding> for Found {
+    fn from(finding: &Finding) -> Self {
+        let Finding { severity, id, path, what, mend, .. } = finding.clone();
+        Self { severity: severity.name(), id, path, what, mend }
+    }
 }
 
 pub(crate) fn run(args: &Check, ui: Ui) -> Result<(), Failure> {
@@ -100,20 +108,13 @@ fn of_archive(args: &Check, ui: Ui) -> Result<Vec<Finding>, Failure> {
 fn show(args: &Check, findings: &[Finding], ui: Ui) -> Result<(), Failure> {
     let fatal = findings.iter().filter(|finding| finding.severity == Severity::Fatal).count();
     if ui.json {
-        let findings = findings.iter().map(|f| Item {
-            severity: f.severity.name(),
-            id: f.id,
-            path: f.path.as_deref(),
-            what: &f.what,
-            mend: &f.mend,
-        });
         ui.json(&Verdict {
             version: 1,
             file: args.file.display().to_string(),
             target: args.target().name(),
             public: args.public,
             ok: fatal == 0,
-            findings: findings.collect(),
+            findings: findings.iter().map(Found::from).collect(),
         })?;
     } else {
         let mut text = String::new();

@@ -1,6 +1,6 @@
 //! What the command does, one file for each of its verbs.
 
-mod check;
+pub(crate) mod check;
 mod completions;
 mod inspect;
 mod man;

@@ -32,6 +32,8 @@ impl Host {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) host: Host,
+    /// Whether somebody is to log in on the serial console, so that a line which isn't ours has to name it.
+    pub(crate) serial: bool,
     /// In place of the default.
     pub(crate) replace: Option<String>,
     /// Behind the default, or what replaces it.
@@ -39,6 +41,17 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// What a command line that isn't ours has to have for this host: a console with a login (one of these is enough), and more.
+    pub(crate) fn demands(&self, arch: Arch) -> Vec<&'static [&'static str]> {
+        let console: &[&str] = match (self.serial && arch == Arch::X86_64, self.host) {
+            (false, _) => &[],
+            (true, Host::Xen) => &["console=hvc0", "console=ttyS0"],
+            (true, _) => &["console=ttyS0"],
+        };
+        let more = self.host.wants().iter().map(std::slice::from_ref);
+        more.chain((!console.is_empty()).then_some(console)).collect()
+    }
+
     /// Whether no words were asked for.
     pub(crate) fn is_default(&self) -> bool {
         self.replace.is_none() && self.append.is_empty()
@@ -118,7 +131,8 @@ mod tests {
     fn what_a_host_wants() {
         let line = |arch, host, replace: Option<&str>| {
             let replace = replace.map(str::to_owned);
-            assemble(arch, "x-1", &Options { host, replace, append: vec!["quiet".into()] }).unwrap()
+            assemble(arch, "x-1", &Options { host, serial: false, replace, append: vec!["quiet".into()] })
+                .unwrap()
         };
         assert_eq!(
             line(Arch::X86_64, Host::Ec2, None),

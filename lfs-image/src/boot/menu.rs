@@ -5,7 +5,7 @@ use super::grub::judge;
 use super::kernel::Kernel;
 use super::plan::{BootPlan, Options};
 use super::root::Root;
-use super::{Disk, Edit};
+use super::{Arch, Disk, Edit};
 use crate::error::{Error, Result};
 use crate::tree::Content;
 
@@ -49,8 +49,10 @@ pub(super) fn plan(
         (Some(content), GrubCfg::Auto) => {
             let text = root.read(content, config::PATH, MAX_TEXT)?;
             let text = String::from_utf8_lossy(&text);
-            let wants = options.cmdline.host.wants().iter();
-            let lacks = wants.filter(|word| !text.contains(**word)).map(|word| format!("it lacks {word}"));
+            let arch = kernels.first().map_or(Arch::X86_64, |kernel| kernel.image.arch);
+            let demands = options.cmdline.demands(arch);
+            let lacks = demands.iter().filter(|words| !words.iter().any(|word| text.contains(word)));
+            let lacks = lacks.map(|words| format!("it lacks {}", words.join(" or ")));
             judge::judge(&text, disk, root).into_iter().chain(lacks).collect()
         }
     };
@@ -192,15 +194,24 @@ mod tests {
             options.cmdline.append.push("quiet".into());
             options
         };
+        let serial = |host| {
+            let mut options = auto();
+            (options.cmdline.serial, options.cmdline.host) = (true, host);
+            options
+        };
+        let tells = FINE.replace(" ro\n", " ro console=hvc0\n");
         // What is there, what was asked for, whether it is replaced, and what is said.
         type Case<'a> = (&'a str, Options, bool, &'a str);
-        let cases: [Case<'_>; 12] = [
+        let cases: [Case<'_>; 15] = [
             (FINE, auto(), false, "stays: it names nothing that isn't on this disk"),
             (FINE, keep(), false, "stays as it is, as asked"),
             (FINE, replace(), true, "is written anew: that was asked for"),
             (FINE, quiet(), true, "is written anew: it can't know the command line that was asked for"),
             (FINE, ec2(), true, "is written anew: it lacks nvme_core.io_timeout=4294967295"),
             (&patient, ec2(), false, "stays: it names nothing"),
+            (FINE, serial(Host::Any), true, "is written anew: it lacks console=ttyS0"),
+            (&tells, serial(Host::Any), true, "is written anew: it lacks console=ttyS0"),
+            (&tells, serial(Host::Xen), false, "stays: it names nothing"),
             (&sda, auto(), true, "is written anew: line 1: root=/dev/sda2 names a device of another machine"),
             (&sda, keep(), false, "stays as it is, as asked"),
             (&hd, auto(), true, "is written anew: line 1: it takes (hd0,2) for the root filesystem"),

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use super::unpack::unpack;
-use crate::boot::kernel::{Image, Kernel};
+use crate::boot::kernel::{Format, Image, Kernel};
 use crate::error::Result;
 use crate::raw::num::index;
 use crate::tree::Root;
+use crate::tree::root::le32;
 
 /// No configuration comes near this size.
 const MAX_TEXT: u64 = 4 << 20;
@@ -72,7 +73,7 @@ fn embedded(root: Root<'_>, kernel: &Kernel) -> Option<String> {
     if blob.len() > MAX_KERNEL {
         return None;
     }
-    let packed = match payload(&kernel.image) {
+    let packed = match payload(&kernel.image, &root.head(&blob, 64).ok()?) {
         Some((at, len)) if at.checked_add(len)? <= blob.len() => blob.read(root.store, at, len).ok()?,
         // An arm64 Image is not compressed.
         _ => blob.read(root.store, 0, blob.len()).ok()?,
@@ -88,8 +89,12 @@ fn embedded(root: Root<'_>, kernel: &Kernel) -> Option<String> {
     String::from_utf8(text).ok()
 }
 
-/// Where the compressed part of a bzImage is: its offset in the file and its length.
-fn payload(image: &Image) -> Option<(u64, u64)> {
+/// Where the compressed part of a kernel is: its offset in the file and its length.
+fn payload(image: &Image, head: &[u8]) -> Option<(u64, u64)> {
+    if matches!(image.format, Format::Zboot) {
+        // Source: drivers/firmware/efi/libstub/zboot-header.S in Linux.
+        return Some((le32(head, 8)?.into(), le32(head, 12)?.into()));
+    }
     let setup = image.setup()?;
     // Source: Documentation/arch/x86/boot.rst: 0 means 4.
     let sectors = u64::from(if setup.setup_sects == 0 { 4 } else { setup.setup_sects });
@@ -159,30 +164,26 @@ mod tests {
     #[test]
     fn a_kernel_tells_its_own() {
         use crate::NoStore;
-        use crate::boot::kernel::tests::bzimage;
+        use crate::boot::kernel::tests::{arm64, bzimage};
         use crate::boot::kernel::{SetupHeader, find};
+        use crate::check::unpack::tests::{PROGRAMS, packed};
         use crate::tree::root::tests::tree;
-        use std::io::Write as _;
-        use std::process::{Command, Stdio};
 
-        let packed = |program: &str, bytes: &[u8]| {
-            let mut child = Command::new(program)
-                .arg("-c")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap_or_else(|e| panic!("{program}: {e}"));
-            let mut input = child.stdin.take().unwrap();
-            let bytes = bytes.to_vec();
-            let writer = std::thread::spawn(move || input.write_all(&bytes));
-            let output = child.wait_with_output().unwrap();
-            writer.join().unwrap().unwrap();
-            output.stdout
-        };
-        let config = packed("gzip", b"CONFIG_EXT4_FS=y\nCONFIG_BLK_DEV_NVME=m\n");
+        let Some(config) = packed("gzip -c", b"CONFIG_EXT4_FS=y\nCONFIG_BLK_DEV_NVME=m\n") else { return };
         let inside = [&[7; 300_000][..], b"IKCFG_ST", &config, b"IKCFG_ED", &[8; 1000]].concat();
-        for program in ["gzip", "xz", "bzip2"] {
-            let payload = packed(program, &inside);
+        let tells = |kernel: &[u8], what: &str| {
+            let tree = tree(&[("boot/vmlinuz", kernel)]);
+            let root = Root::new(&tree, &NoStore);
+            let found = of(root, &find(root).unwrap()[0]).unwrap().unwrap();
+            assert_eq!(
+                (found.get("EXT4_FS"), found.get("BLK_DEV_NVME"), found.get("X")),
+                ("y", "m", ""),
+                "{what}"
+            );
+        };
+        tells(&[&arm64()[..], &inside].concat(), "arm64's Image");
+        for program in PROGRAMS {
+            let Some(payload) = packed(program, &inside) else { continue };
             let mut kernel = bzimage("6.1.2", true);
             let at = 40 * 512 + 0x100;
             kernel.resize(at, 0);
@@ -191,14 +192,13 @@ mod tests {
             kernel[0x248..0x24c].copy_from_slice(&0x100_u32.to_le_bytes());
             kernel[0x24c..0x250].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
             assert_eq!(SetupHeader::AT, 0x1f1);
-            let tree = tree(&[("boot/vmlinuz", &kernel)]);
-            let root = Root::new(&tree, &NoStore);
-            let found = of(root, &find(root).unwrap()[0]).unwrap().unwrap();
-            assert_eq!(
-                (found.get("EXT4_FS"), found.get("BLK_DEV_NVME"), found.get("X")),
-                ("y", "m", ""),
-                "{program}"
-            );
+            tells(&kernel, program);
+            let mut zboot = arm64();
+            zboot[4..8].copy_from_slice(b"zimg");
+            let at = u32::try_from(zboot.len()).unwrap();
+            zboot[8..12].copy_from_slice(&at.to_le_bytes());
+            zboot[12..16].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
+            tells(&[&zboot[..], &payload].concat(), program);
         }
     }
 

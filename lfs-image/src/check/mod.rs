@@ -3,7 +3,8 @@
 //! ```text
 //! kernel     a kernel, its drivers: from its configuration, or from lists of modules
 //! programs   init and shells, their interpreters and libraries
-//! host       fstab, a way in, the network, the console
+//! host       fstab, the network, the console
+//! way_in     who is let in, and how
 //! public     keys, passwords, histories, credentials, logs
 //! ```
 //!
@@ -15,9 +16,11 @@ mod drivers;
 mod host;
 mod initramfs;
 mod kernel;
+mod lzo;
 mod programs;
 pub(crate) mod public;
 mod unpack;
+mod way_in;
 
 use std::fmt;
 
@@ -149,6 +152,7 @@ pub(crate) fn readiness(
     kernel::check(root, target, disk, &mut findings)?;
     programs::check(root, &system, &mut findings)?;
     host::check(root, target, disk, &system, &mut findings);
+    way_in::check(root, target, &system, &mut findings);
     Ok(findings.finish())
 }
 

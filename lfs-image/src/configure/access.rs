@@ -50,20 +50,49 @@ pub(super) fn edit(editor: &mut Editor<'_>, spec: &HostSpec, notes: &mut Notes) 
     let found = users(editor.root()).into_iter().find(|user| user.name == name);
     let user = match found {
         Some(user) => user,
-        None if name == "root" => User::root(),
+        None if name == "root" => {
+            notes.warnings.push("/etc/passwd has no line for root, so nobody can log in as root".into());
+            User::root()
+        }
         None => make(editor, name)?,
     };
     if spec.user.is_some() && user.uid != 0 {
         sudo(editor, &user, notes)?;
     }
+    let shell = user.shell.rsplit('/').next().unwrap_or_default();
+    if matches!(shell, "nologin" | "false") {
+        notes
+            .warnings
+            .push(format!("{} can't log in: the shell in /etc/passwd is {}", user.name, user.shell));
+    }
     let path = format!("{}/.ssh/authorized_keys", user.home.trim_end_matches('/'));
     if !spec.authorized_keys.is_empty() || spec.imds_ssh_key {
         keys(editor, spec, &user, &path)?;
-        if program(editor.root(), "sshd").is_none() {
-            notes.warnings.push("there is no sshd, so keys let nobody in".into());
+        unlock(editor, &user.name)?;
+        if SERVERS.iter().all(|server| program(editor.root(), server).is_none()) {
+            notes.warnings.push("there is no sshd and no dropbear, so keys let nobody in".into());
         }
     }
     Ok(path)
+}
+
+/// Programs that let in who has a key.
+pub(crate) const SERVERS: [&str; 2] = ["sshd", "dropbear"];
+
+/// An account whose password begins with `!` is locked as a whole: sshd without PAM lets nobody in, keys or not. `*` is no
+/// password either, and lets keys be.
+fn unlock(editor: &mut Editor<'_>, name: &str) -> Result<()> {
+    let Some(text) = editor.read("/etc/shadow")? else { return Ok(()) };
+    let lines = text.split_inclusive('\n').map(|line| {
+        let rest = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(':'));
+        match rest.map(|rest| (rest, rest.trim_start_matches('!'))) {
+            Some((rest, open)) if open.len() < rest.len() => format!("{name}:*{open}"),
+            _ => line.to_owned(),
+        }
+    });
+    let new: String = lines.collect();
+    let why = format!("{name} is let in by keys, and still by no password");
+    editor.write(File::new("/etc/shadow", &new, &why).secret())
 }
 
 /// Refuses what useradd would refuse.
@@ -91,23 +120,30 @@ fn make(editor: &mut Editor<'_>, name: &str) -> Result<User> {
     let id = (1000..60_000)
         .find(|id| !taken(&passwd, *id) && !taken(&group, *id))
         .ok_or_else(|| Error::capacity("every user id from 1000 to 59999 is taken"))?;
+    // A group of this name may be there.
+    let own_group = group.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        fields.next().filter(|first| *first == name).and_then(|_| fields.nth(1)?.parse().ok())
+    });
+    let gid = own_group.unwrap_or(id);
     let shell = ["/bin/bash", "/usr/bin/bash", "/bin/sh"]
         .into_iter()
         .find(|path| editor.root().file(path).is_some())
         .unwrap_or("/bin/sh");
-    let user =
-        User { name: name.into(), uid: id, gid: id, home: format!("/home/{name}"), shell: shell.into() };
-    let line = format!("{name}:x:{id}:{id}:{name}:{}:{shell}\n", user.home);
+    let user = User { name: name.into(), uid: id, gid, home: format!("/home/{name}"), shell: shell.into() };
+    let line = format!("{name}:x:{id}:{gid}:{name}:{}:{shell}\n", user.home);
     append(editor, "/etc/passwd", &line, 0o644, why, false)?;
-    append(editor, "/etc/group", &format!("{name}:x:{id}:\n"), 0o644, why, false)?;
+    if own_group.is_none() {
+        append(editor, "/etc/group", &format!("{name}:x:{gid}:\n"), 0o644, why, false)?;
+    }
     // No password at all: a `!` would keep sshd from letting in who has a key.
     if editor.exists("/etc/shadow") {
         append(editor, "/etc/shadow", &format!("{name}:*:19000:0:99999:7:::\n"), 0o600, why, true)?;
     }
-    if editor.exists("/etc/gshadow") {
+    if own_group.is_none() && editor.exists("/etc/gshadow") {
         append(editor, "/etc/gshadow", &format!("{name}:*::\n"), 0o600, why, true)?;
     }
-    let owned = |mode| Meta { uid: id, gid: id, ..Meta::new(mode, Timestamp::default()) };
+    let owned = |mode| Meta { uid: id, gid, ..Meta::new(mode, Timestamp::default()) };
     editor.directory(&user.home, owned(0o755), why)?;
     let skeleton: Vec<(String, Content, u16)> = {
         let root = editor.root();
@@ -148,7 +184,8 @@ fn sudo(editor: &mut Editor<'_>, user: &User, notes: &mut Notes) -> Result<()> {
         notes.warnings.push(format!("there is no sudo: {} can't become root", user.name));
         return Ok(());
     }
-    let path = format!("/etc/sudoers.d/90-lfs-image-{}", user.name);
+    // sudo passes over files with a dot in their name.
+    let path = format!("/etc/sudoers.d/90-lfs-image-{}", user.name.replace('.', "_"));
     let rule = format!("{} ALL=(ALL) NOPASSWD:ALL\n", user.name);
     editor.write(File::new(&path, &rule, why).mode(0o440))?;
     let main = editor.read("/etc/sudoers")?.unwrap_or_else(|| "root ALL=(ALL:ALL) ALL\n".to_owned());
@@ -169,7 +206,9 @@ fn keys(editor: &mut Editor<'_>, spec: &HostSpec, user: &User, path: &str) -> Re
     let owned = |mode| Meta { uid: user.uid, gid: user.gid, ..Meta::new(mode, Timestamp::default()) };
     let home = user.home.trim_end_matches('/');
     let home_mode = if user.uid == 0 { 0o700 } else { 0o755 };
-    editor.directory(home, owned(home_mode), why)?;
+    if !home.is_empty() {
+        editor.directory(home, owned(home_mode), why)?;
+    }
     editor.directory(&format!("{home}/.ssh"), owned(0o700), why)?;
     let mut text = editor.read(path)?.unwrap_or_default();
     for file in &spec.authorized_keys {
@@ -225,9 +264,7 @@ pub(super) fn lock_root(editor: &mut Editor<'_>) -> Result<()> {
         for line in text.lines() {
             match line.strip_prefix("root:").and_then(|rest| rest.split_once(':')) {
                 // In passwd an x says that shadow has it.
-                Some((password, rest))
-                    if !(password.starts_with('*') || path == "/etc/passwd" && password == "x") =>
-                {
+                Some((password, rest)) if !(password == "*" || path == "/etc/passwd" && password == "x") => {
                     new.push_str("root:*:");
                     new.push_str(rest);
                 }
@@ -288,6 +325,50 @@ mod tests {
         assert!(editor.read("/etc/shadow").unwrap().unwrap().starts_with("root:*:1::::::\n"));
         assert_eq!(notes, Notes::default());
         assert!(editor.finish().iter().all(|change| !change.diff.contains("$6$")));
+    }
+
+    #[test]
+    fn accounts_that_are_there() {
+        let mut tree = tree(&[
+            ("etc/passwd", b"daemon:x:1:1::/:/usr/sbin/nologin\nj.doe:x:1000:100::/home/j:/bin/sh\n"),
+            ("etc/group", b"users:x:100:\nwheel:x:97:j.doe\n"),
+            ("etc/gshadow", b"users:*::\n"),
+            ("etc/shadow", b"j.doe:!!:1::::::\njj:!:1::::::\nroot:*$6$a$b:1::::::\n"),
+            ("usr/bin/sudo", b""),
+            ("usr/sbin/dropbear", b""),
+        ]);
+        let mut editor = Editor::new(&mut tree, &NoStore, Timestamp::default());
+        let mut edit_for = |user: Option<&str>| {
+            let mut notes = Notes::default();
+            let spec = HostSpec {
+                user: user.map(str::to_owned),
+                authorized_keys: vec![KEY.into()],
+                ..HostSpec::nothing()
+            };
+            let path = edit(&mut editor, &spec, &mut notes).unwrap();
+            (path, notes.warnings.join("\n"), editor.read("/etc/shadow").unwrap().unwrap())
+        };
+        let (path, warnings, shadow) = edit_for(Some("j.doe"));
+        assert_eq!((&*path, &*warnings), ("/home/j/.ssh/authorized_keys", ""));
+        assert!(shadow.starts_with("j.doe:*:1::::::\njj:!:1"), "what is locked is opened for keys: {shadow}");
+        assert_eq!(
+            edit_for(Some("daemon")).1,
+            "daemon can't log in: the shell in /etc/passwd is /usr/sbin/nologin"
+        );
+        assert_eq!(edit_for(None).1, "/etc/passwd has no line for root, so nobody can log in as root");
+        assert_eq!(edit_for(Some("wheel")).1, "");
+        assert!(editor.exists("/etc/sudoers.d/90-lfs-image-j_doe"));
+        assert!(
+            editor
+                .read("/etc/passwd")
+                .unwrap()
+                .unwrap()
+                .ends_with("\nwheel:x:1001:97:wheel:/home/wheel:/bin/sh\n")
+        );
+        assert!(!editor.read("/etc/group").unwrap().unwrap().contains("wheel:x:1001"));
+        assert_eq!(editor.read("/etc/gshadow").unwrap().unwrap(), "users:*::\n");
+        lock_root(&mut editor).unwrap();
+        assert!(editor.read("/etc/shadow").unwrap().unwrap().contains("\nroot:*:1::::::\n"));
     }
 
     #[test]

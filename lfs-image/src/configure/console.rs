@@ -62,11 +62,18 @@ pub(crate) fn has_login(root: Root<'_>, system: &System, device: &str) -> bool {
     }
 }
 
+/// Source: inittab(5): `id:runlevels:action:process`.
 fn inittab_has(text: &str, device: &str) -> bool {
-    text.lines().any(|line| {
-        let line = line.trim();
-        !line.starts_with('#')
-            && line.split(|c: char| c.is_whitespace() || c == '/').any(|word| word == device)
+    text.lines().map(str::trim).filter(|line| !line.starts_with('#')).any(|line| {
+        let mut fields = line.splitn(4, ':').skip(1);
+        let (Some(levels), Some(action), Some(process)) = (fields.next(), fields.next(), fields.next())
+        else {
+            return false;
+        };
+        let is_normal = levels.is_empty() || levels.contains(['2', '3', '4', '5']);
+        is_normal
+            && matches!(action, "respawn" | "once" | "wait")
+            && process.split(|c: char| c.is_whitespace() || c == '/').any(|word| word == device)
     })
 }
 
@@ -114,7 +121,8 @@ mod tests {
 
     #[test]
     fn a_getty_in_inittab() {
-        let old = "1:2345:respawn:/sbin/agetty --noclear tty1 9600\n#s1:2345:respawn:/sbin/agetty ttyS0\ns0:6:once:/bin/true\n";
+        let old = "1:2345:respawn:/sbin/agetty --noclear tty1 9600\n#s1:2345:respawn:/sbin/agetty ttyS0\ns0:6:once:/bin/true\n\
+                   s2:3:off:/sbin/agetty ttyS0\ns3:S:respawn:/sbin/sulogin /dev/ttyS0\n";
         let mut tree = tree(&[
             ("sbin/init", b"ELF"),
             ("etc/inittab", old.as_bytes()),

@@ -41,7 +41,8 @@ pub(super) fn host_keys(editor: &mut Editor<'_>, system: &System, notes: &mut No
         what: "Make SSH host keys",
         script: include_str!("first-boot/host-keys.sh").to_owned(),
         why: "each machine makes its own SSH host keys at first boot",
-        order: "After=local-fs.target systemd-random-seed.service\nBefore=ssh.service sshd.service ssh.socket sshd.socket\n",
+        order: "After=local-fs.target systemd-random-seed.service\nBefore=ssh.service sshd.service ssh.socket sshd.socket \
+                dropbear.service dropbear.socket\n",
         service: "",
         inittab: ("lk", "bootwait"),
     };
@@ -90,23 +91,17 @@ pub(super) fn imds(
         notes.warnings.push("there is no /bin/bash, which is to ask for the launch key".into());
         return Ok(());
     }
-    let (what, why) = match (spec.imds_ssh_key, spec.user_data) {
-        (true, true) => (
-            "its launch key is and what its user data says",
-            "an EC2 instance lets in who has its launch key, and runs the script in its user data",
-        ),
-        (true, false) => ("its launch key is", "an EC2 instance lets in who has its launch key"),
-        _ => ("its user data says", "an EC2 instance runs the script in its user data"),
+    let why = match (spec.imds_ssh_key, spec.user_data) {
+        (true, true) => {
+            "an EC2 instance lets in who has its launch key, and runs the script in its user data"
+        }
+        (true, false) => "an EC2 instance lets in who has its launch key",
+        _ => "an EC2 instance runs the script in its user data",
     };
-    let answer = |yes| if yes { "yes" } else { "no" };
     let service = Service {
         name: "imds",
         what: "Ask the instance metadata service of EC2",
-        script: include_str!("first-boot/imds.sh")
-            .replace("@what@", what)
-            .replace("@authorized_keys@", authorized_keys)
-            .replace("@with_key@", answer(spec.imds_ssh_key))
-            .replace("@with_user_data@", answer(spec.user_data)),
+        script: script(spec.imds_ssh_key, spec.user_data, authorized_keys),
         why,
         order: "After=local-fs.target network.target\nWants=network.target\n",
         service: "TimeoutStartSec=infinity\n",
@@ -118,6 +113,21 @@ pub(super) fn imds(
         Meta::new(0o755, Timestamp::default()),
         "what was done at first boot is remembered there",
     )
+}
+
+/// The script that asks for a key, for user data, or for both.
+fn script(with_key: bool, with_user_data: bool, authorized_keys: &str) -> String {
+    let what = match (with_key, with_user_data) {
+        (true, true) => "its launch key is and what its user data says",
+        (true, false) => "its launch key is",
+        _ => "its user data says",
+    };
+    let answer = |yes| if yes { "yes" } else { "no" };
+    include_str!("first-boot/imds.sh")
+        .replace("@what@", what)
+        .replace("@authorized_keys@", authorized_keys)
+        .replace("@with_key@", answer(with_key))
+        .replace("@with_user_data@", answer(with_user_data))
 }
 
 fn install(editor: &mut Editor<'_>, system: &System, notes: &mut Notes, service: &Service) -> Result<()> {
@@ -156,6 +166,11 @@ fn install(editor: &mut Editor<'_>, system: &System, notes: &mut Notes, service:
     }
     editor.write(File::new(&script, &service.script, service.why).mode(0o755))
 }
+
+#[cfg(test)]
+mod asking;
+#[cfg(test)]
+mod growing;
 
 #[cfg(test)]
 mod tests {
@@ -197,6 +212,45 @@ mod tests {
             );
             assert_eq!(notes, Notes::default());
         }
+    }
+
+    #[test]
+    fn host_keys_are_made_where_there_are_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for dir in ["bin", "etc/ssh"] {
+            std::fs::create_dir_all(at(dir)).unwrap();
+        }
+        // Programs that note how they are called, and make a file of it.
+        let stub = |name: &str, text: &str| {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::write(
+                at("bin").join(name),
+                format!("#!/bin/sh\necho {name} \"$@\" >>{}\n{text}\n", at("log").display()),
+            )
+            .unwrap();
+            std::fs::set_permissions(at("bin").join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        stub("sshd", "");
+        stub("ssh-keygen", &format!("echo key >{}", at("etc/ssh/ssh_host_rsa_key").display()));
+        let etc = format!("{}/", at("etc").display());
+        let path = format!("PATH={}:", at("bin").display());
+        let script = include_str!("first-boot/host-keys.sh").replace("/etc/", &etc).replace("PATH=", &path);
+        let run = || {
+            let status = std::process::Command::new("sh").args(["-c", &script]).status().unwrap();
+            (status.code(), std::fs::read_to_string(at("log")).unwrap_or_default())
+        };
+        assert_eq!(run(), (Some(0), "ssh-keygen -A\n".into()));
+        assert_eq!(run().1, "ssh-keygen -A\n", "a second time there is nothing to do");
+        stub("dropbear", "");
+        stub("dropbearkey", "[ $2 != ed25519 ] || exit 1; echo key >\"$4\"");
+        let (code, log) = run();
+        assert_eq!((code, log.lines().count()), (Some(0), 4), "an old one can't make every kind: {log}");
+        assert!(at("etc/dropbear/dropbear_ecdsa_host_key").exists(), "{log}");
+        assert_eq!(run().1, log);
+        stub("dropbearkey", "exit 1");
+        std::fs::remove_dir_all(at("etc/dropbear")).unwrap();
+        assert_eq!(run().0, Some(1));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use super::spec::Fstab;
 use super::system::{Init, System};
 use super::{Notes, Place};
 use crate::error::Result;
-use crate::tree::Root;
+use crate::raw::time::Timestamp;
 use crate::tree::edit::{Editor, File};
+use crate::tree::{Meta, Root, text};
 
 const PATH: &str = "/etc/fstab";
 
@@ -60,16 +61,27 @@ pub(super) fn edit(
         Fstab::Whole => "it names what is on this disk",
         _ => "it names the root filesystem of this disk",
     };
-    editor.write(File::new(PATH, &new, why))
+    editor.write(File::new(PATH, &new, why))?;
+    for line in new.lines().filter_map(Line::parse).filter(|line| place.has(&line.source())) {
+        let point = line.point();
+        if point.starts_with('/') && point != "/" {
+            editor.directory(
+                &point,
+                Meta::new(0o755, Timestamp::default()),
+                "a filesystem is mounted on it",
+            )?;
+        }
+    }
+    Ok(())
 }
 
-/// A line that mounts something: its fields.
+/// A line that mounts something: its fields as they are written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line<'a> {
-    pub(crate) source: &'a str,
-    pub(crate) point: &'a str,
-    pub(crate) kind: &'a str,
-    pub(crate) options: &'a str,
+    source: &'a str,
+    point: &'a str,
+    kind: &'a str,
+    options: &'a str,
 }
 
 impl<'a> Line<'a> {
@@ -87,6 +99,24 @@ impl<'a> Line<'a> {
             kind: fields.next().unwrap_or("auto"),
             options: fields.next().unwrap_or("defaults"),
         })
+    }
+
+    /// What is mounted: a path, or a tag as `UUID=…`.
+    pub(crate) fn source(&self) -> String {
+        let source = unescape(self.source);
+        match source.split_once('=') {
+            Some((tag, value)) if !tag.contains('/') => format!("{tag}={}", value.trim_matches(['"', '\''])),
+            _ => source,
+        }
+    }
+
+    /// Where it is mounted.
+    pub(crate) fn point(&self) -> String {
+        let point = unescape(self.point);
+        match point.trim_end_matches('/') {
+            "" if point.starts_with('/') => "/".to_owned(),
+            trimmed => trimmed.to_owned(),
+        }
     }
 
     fn has(&self, option: &str) -> bool {
@@ -107,8 +137,8 @@ impl<'a> Line<'a> {
         if is_pseudo || self.is_optional() {
             return None;
         }
-        let source = unquote(self.source);
-        if place.has(&source) {
+        let source = self.source();
+        if place.has(&source) || self.binds() && VOLATILE.iter().any(|dir| source.starts_with(dir)) {
             return None;
         }
         let tagged = ["UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=", "ID="];
@@ -116,15 +146,49 @@ impl<'a> Line<'a> {
             return Some(format!("{source} isn't on this disk"));
         }
         if source.starts_with('/') {
-            return root.find(&source).is_none().then(|| format!("there is no {source}"));
+            return root.find(text::encode(&source)).is_none().then(|| format!("there is no {source}"));
         }
         None
     }
+
+    /// Whether the directory to mount it on is missing, and nothing makes it before.
+    pub(crate) fn lacks_point(&self, root: Root<'_>) -> bool {
+        let point = self.point();
+        point.starts_with('/')
+            && !self.is_optional()
+            && !VOLATILE.iter().any(|dir| point.starts_with(dir))
+            && root.find(text::encode(&point)).is_none()
+    }
+
+    fn binds(&self) -> bool {
+        self.has("bind") || self.has("rbind")
+    }
 }
 
-/// A field without its quotes around the value of a tag.
-fn unquote(field: &str) -> String {
-    field.replace('"', "")
+/// Directories whose content comes with the boot.
+const VOLATILE: [&str; 6] = ["/dev/", "/proc/", "/sys/", "/run/", "/var/run/", "/tmp/"];
+
+/// A field with its octal escapes read, by which blanks are written. Source: fstab(5), getmntent(3).
+fn unescape(field: &str) -> String {
+    let bytes = text::encode(field);
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes.as_slice();
+    while let Some((first, after)) = rest.split_first() {
+        let digits =
+            after.first_chunk::<3>().filter(|digits| digits.iter().all(|c| matches!(c, b'0'..=b'7')));
+        let number = digits.map(|digits| digits.iter().fold(0_u16, |sum, c| sum * 8 + u16::from(c - b'0')));
+        match number.and_then(|number| u8::try_from(number).ok()).filter(|_| *first == b'\\') {
+            Some(byte) => {
+                out.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                out.push(*first);
+                rest = after;
+            }
+        }
+    }
+    text::decode(&out)
 }
 
 /// The new text; `None` where nothing changes.
@@ -145,7 +209,7 @@ fn rewrite(
             continue;
         };
         mounts += 1;
-        if fields.point == "/" {
+        if fields.point() == "/" {
             if has_root {
                 comment(&mut lines, line, "another root filesystem");
             } else {
@@ -155,12 +219,18 @@ fn rewrite(
             continue;
         }
         if how != Fstab::Whole {
+            if let Some(what) = fields.missing(place, root) {
+                notes.warnings.push(format!(
+                    "{PATH}: {} is to be mounted, and {what}: the boot may stop there (--fstab whole comments it out)",
+                    fields.point()
+                ));
+            }
             lines.push(line.to_owned());
             continue;
         }
         match &place.esp {
-            Some(esp) if ESP.contains(&fields.point) => {
-                lines.push(if place.has(&unquote(fields.source)) {
+            Some(esp) if ESP.contains(&&*fields.point()) => {
+                lines.push(if place.has(&fields.source()) {
                     line.to_owned()
                 } else {
                     with_source(line, fields, esp)
@@ -168,9 +238,11 @@ fn rewrite(
             }
             _ => match fields.missing(place, root) {
                 Some(what) => {
+                    let point = fields.point();
+                    let held =
+                        if point == "/boot" { "; what is in /boot is on the root filesystem" } else { "" };
                     notes.notes.push(format!(
-                        "{PATH}: {} is not mounted: {what} (the line is commented out)",
-                        fields.point
+                        "{PATH}: {point} is not mounted: {what} (the line is commented out){held}"
                     ));
                     comment(&mut lines, line, &what);
                 }
@@ -206,7 +278,7 @@ fn root_line(line: &str, fields: Line<'_>, place: &Place) -> String {
         // Options of another filesystem's may be unknown to this one.
         return format!("{} / ext4 defaults 0 1", place.root);
     }
-    if place.has(&unquote(fields.source)) {
+    if place.has(&fields.source()) {
         return line.to_owned();
     }
     with_source(line, fields, &place.root)
@@ -245,7 +317,7 @@ mod tests {
     }
 
     fn whole(old: Option<&str>, how: Fstab, init: Init) -> (Option<String>, usize) {
-        let tree = tree(&[("swapfile", b""), ("srv/a/b", b"")]);
+        let tree = tree(&[("swapfile", b""), ("srv/a/b", b""), ("srv/my files/x", b"")]);
         let mut notes = Notes::default();
         let new = rewrite(old, how, &place(true), init, Root::new(&tree, &NoStore), &mut notes);
         (new, notes.notes.len())
@@ -315,5 +387,81 @@ mod tests {
             &mut notes,
         );
         assert!(new.unwrap().contains("\n#UUID=AB-CD /efi vfat\n"));
+    }
+
+    #[test]
+    fn fields_as_people_write_them() {
+        // What each line becomes: it stays, it goes, or another text.
+        const STAYS: &str = "=";
+        const GOES: &str = "#";
+        for (line, wanted) in [
+            (
+                "\t/dev/sda2\t/\text4\tdefaults\t1\t1\t# system",
+                "\tPARTUUID=r-3\t/\text4\tdefaults\t1\t1\t# system",
+            ),
+            ("/dev/root // ext4", "PARTUUID=r-3 // ext4"),
+            ("LABEL=lfs / ext4 ro", "PARTUUID=r-3 / ext4 ro"),
+            ("LABEL=\"LFS\" / ext4 ro", STAYS),
+            ("LABEL=LFS\\040root / ext4 ro", "PARTUUID=r-3 / ext4 ro"),
+            ("PARTUUID=R-3 / ext4", STAYS),
+            ("/dev/disk/by-uuid/1111 / ext4", STAYS),
+            ("/dev/disk/by-label/other / ext4", "PARTUUID=r-3 / ext4"),
+            ("/dev/mapper/vg-root / btrfs subvol=@", "PARTUUID=r-3 / ext4 defaults 0 1"),
+            ("/dev/sda1 /boot/efi/ vfat umask=0077 0 1", "PARTUUID=e-2 /boot/efi/ vfat umask=0077 0 1"),
+            ("LABEL=ESP /efi vfat", "PARTUUID=e-2 /efi vfat"),
+            ("/dev/sda1 /boot ext2 defaults 1 2", GOES),
+            ("LABEL=swap none swap sw", GOES),
+            ("/swapfile none swap sw", STAYS),
+            ("/swap\\040file none swap sw", GOES),
+            ("/srv/my\\040files /mnt/my\\040files none bind", STAYS),
+            ("/srv/no\\040files /mnt/x none bind", GOES),
+            ("/dev/shm /var/lib/shm none bind", STAYS),
+            ("server:/home /home nfs4 rw,_netdev 0 0", STAYS),
+            ("//server/share /mnt/share cifs credentials=/etc/cifs 0 0", STAYS),
+            ("user@host:/x /mnt/x fuse.sshfs defaults", STAYS),
+            ("/dev/sdb1 /data ext4 _netdev", STAYS),
+            ("tmpfs /tmp tmpfs size=2G,mode=1777 0 0", STAYS),
+            ("none /proc proc", STAYS),
+            ("cgroup2 /sys/fs/cgroup cgroup2 nosuid 0 0", STAYS),
+            ("PARTLABEL=home /home ext4 noauto,nofail", STAYS),
+            ("PARTLABEL=home /home ext4 noatime", GOES),
+            ("  # /dev/sdz1 /z ext4", STAYS),
+            ("nonsense", STAYS),
+            ("", STAYS),
+        ] {
+            let root = if line.contains(" / ") || line.contains("\t/\t") || line.contains(" // ") {
+                ""
+            } else {
+                "PARTUUID=r-3 / ext4 defaults 0 1\n"
+            };
+            let old = format!("{root}{line}\n");
+            let new = whole(Some(&old), Fstab::Whole, Init::SysV).0.unwrap_or_else(|| old.clone());
+            let new = new.strip_prefix(root).unwrap();
+            match wanted {
+                STAYS => assert_eq!(new, format!("{line}\n")),
+                GOES => assert!(
+                    new.ends_with(&format!("\n#{line}\n")) && new.starts_with("# lfs-image: "),
+                    "{new}"
+                ),
+                wanted => assert_eq!(new, format!("{wanted}\n")),
+            }
+        }
+    }
+
+    #[test]
+    fn what_stays_broken_is_said_and_mount_points_are_made() {
+        let mut tree = tree(&[("etc/fstab", b"/dev/a / ext4\n/dev/b /b ext4\n/dev/c /boot/efi vfat\n")]);
+        let system = System::of(Root::new(&tree, &NoStore));
+        let mut editor = Editor::new(&mut tree, &NoStore, Timestamp::default());
+        let mut notes = Notes::default();
+        edit(&mut editor, Fstab::Root, &place(true), &system, &mut notes).unwrap();
+        assert_eq!(notes.warnings.len(), 2, "{notes:?}");
+        assert!(
+            notes.warnings[0].contains("/b is to be mounted, and /dev/b isn't on this disk"),
+            "{notes:?}"
+        );
+        edit(&mut editor, Fstab::Whole, &place(true), &system, &mut notes).unwrap();
+        assert!(editor.exists("/boot/efi") && !editor.exists("/b"));
+        assert_eq!((notes.warnings.len(), notes.notes.len()), (2, 1), "{notes:?}");
     }
 }

@@ -23,11 +23,14 @@ mod system;
 
 pub use spec::{Fstab, HostSpec, OwnFile, Target};
 
-pub(crate) use access::users;
+pub(crate) use access::{SERVERS, User, users};
 pub(crate) use console::{device as console_device, has_login};
 pub(crate) use fstab::Line as FstabLine;
-pub(crate) use network::{has_client as has_dhcp_client, is_set_up as sets_up_network};
-pub(crate) use system::{Init, System, is_enabled, program};
+pub(crate) use names::{SEEDS, is_host_key};
+pub(crate) use network::{
+    has_client as has_dhcp_client, is_set_up as sets_up_network, is_started as network_starts,
+};
+pub(crate) use system::{Init, System, is_enabled, program, starts};
 
 use crate::error::Result;
 use crate::tree::Root;
@@ -49,19 +52,28 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Whether a first field of fstab's, without quotes, is on this disk.
+    /// Whether what fstab names (as [`FstabLine::source`] tells it) is on this disk.
     pub(crate) fn has(&self, source: &str) -> bool {
-        let source = source.to_ascii_lowercase();
-        let same = |name: &str| name.eq_ignore_ascii_case(&source);
+        // udev has links for all tags.
+        const LINKS: [(&str, &str); 3] = [
+            ("/dev/disk/by-partuuid/", "PARTUUID="),
+            ("/dev/disk/by-uuid/", "UUID="),
+            ("/dev/disk/by-label/", "LABEL="),
+        ];
+        let link = LINKS.iter().find_map(|(dir, tag)| Some(format!("{tag}{}", source.strip_prefix(dir)?)));
+        let source = link.as_deref().unwrap_or(source);
+        let same = |name: &str| name.eq_ignore_ascii_case(source);
+        let is_uuid = |own: &str| {
+            source.split_once('=').is_some_and(|(tag, uuid)| {
+                tag.eq_ignore_ascii_case("UUID") && !own.is_empty() && own.eq_ignore_ascii_case(uuid)
+            })
+        };
         same(&self.root)
             || self.esp.as_deref().is_some_and(same)
-            || source.strip_prefix("uuid=") == Some(&self.root_uuid)
-            || source.strip_prefix("uuid=").is_some_and(|uuid| {
-                self.esp_uuid.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(uuid))
-            })
-            || source
-                .strip_prefix("label=")
-                .is_some_and(|label| self.label.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(label)))
+            || is_uuid(&self.root_uuid)
+            || self.esp_uuid.as_deref().is_some_and(is_uuid)
+            // Labels differ by case.
+            || self.label.as_deref().is_some_and(|own| source.strip_prefix("LABEL=") == Some(own))
     }
 }
 
@@ -89,7 +101,11 @@ pub(crate) fn shape(editor: &mut Editor<'_>, spec: &HostSpec) -> Result<()> {
 
 /// What the kernel's command line must have for these edits to work.
 pub(crate) fn kernel_arguments(root: Root<'_>, spec: &HostSpec) -> Vec<&'static str> {
-    if spec.network { network::kernel_argument(&System::of(root)).into_iter().collect() } else { Vec::new() }
+    if spec.network {
+        network::kernel_argument(root, &System::of(root)).into_iter().collect()
+    } else {
+        Vec::new()
+    }
 }
 
 /// Makes the edits. `starts` says whether the disk starts by itself: a tree without an init and without a kernel that is
@@ -109,6 +125,13 @@ pub(crate) fn apply(editor: &mut Editor<'_>, spec: &HostSpec, place: &Place, sta
         ..spec.clone()
     };
     let is_system = starts || system.init_path.is_some();
+    if !is_system && spec.target.is_some() {
+        notes.warnings.push(
+            "there is no init in the tree and nothing starts it, so it isn't made a host: of what was asked for only files, \
+             names, users and keys are seen to"
+                .into(),
+        );
+    }
     let spec = if is_system { spec } else { &data };
     if spec.nodes {
         nodes::edit(editor)?;

@@ -6,14 +6,16 @@ use crate::error::{Error, Result};
 use crate::tree::edit::{Editor, File};
 use crate::tree::{Kind, Root};
 
-/// Seeds of the random generator, as systemd, Debian's and the book's scripts keep them.
-const SEEDS: [&str; 6] = [
+/// Seeds of the random generator, as systemd, Debian's and the book's scripts keep them, and busybox.
+pub(crate) const SEEDS: [&str; 8] = [
     "/var/lib/systemd/random-seed",
     "/var/lib/urandom/random-seed",
     "/var/lib/random-seed",
     "/var/lib/misc/random-seed",
     "/var/tmp/random-seed",
     "/boot/loader/random-seed",
+    "/var/lib/seedrng/seed.credit",
+    "/var/lib/seedrng/seed.no-credit",
 ];
 
 /// Refuses what can't be the name of a host. Source: hostname(7).
@@ -124,52 +126,80 @@ fn hosts(text: &str, old: Option<&str>, new: Option<&str>) -> String {
     lines.join("\n") + "\n"
 }
 
+/// A server that lets people in, and how it knows itself.
+struct Server {
+    program: &'static str,
+    /// What makes its host keys.
+    keygen: &'static str,
+    dir: &'static str,
+    is_key: fn(&str) -> bool,
+}
+
+const SERVERS: [Server; 2] = [
+    Server {
+        program: "sshd",
+        keygen: "ssh-keygen",
+        dir: "/etc/ssh",
+        is_key: |name| {
+            name.strip_prefix("ssh_host_")
+                .is_some_and(|rest| rest.ends_with("_key") || rest.ends_with("_key.pub"))
+        },
+    },
+    Server {
+        program: "dropbear",
+        keygen: "dropbearkey",
+        dir: "/etc/dropbear",
+        is_key: |name| {
+            name.strip_prefix("dropbear_")
+                .is_some_and(|rest| rest.ends_with("_host_key") || rest.ends_with("_host_key.pub"))
+        },
+    },
+];
+
+/// Whether this is the path of an SSH host key, or of its public half.
+pub(crate) fn is_host_key(path: &[u8]) -> bool {
+    let Some((dir, name)) = std::str::from_utf8(path).ok().and_then(|path| path.rsplit_once('/')) else {
+        return false;
+    };
+    SERVERS.iter().any(|server| server.dir == dir && (server.is_key)(name))
+}
+
 /// Takes away what two machines from one image must not share. Says whether host keys are to be made at first boot.
 pub(super) fn identity(editor: &mut Editor<'_>, system: &System, notes: &mut Notes) -> Result<bool> {
     machine_id(editor, system.init)?;
     for path in SEEDS {
         editor.remove(path, "each machine has a seed of its own")?;
     }
-    if program(editor.root(), "sshd").is_none() {
-        return Ok(false);
-    }
-    let keys = host_keys(editor.root());
-    if program(editor.root(), "ssh-keygen").is_none() {
-        if !keys.is_empty() {
-            notes.warnings.push(
-                "the SSH host keys stay, which all machines from this image share: there is no ssh-keygen to make new ones"
-                    .into(),
-            );
+    let mut makes_keys = false;
+    for server in SERVERS {
+        if program(editor.root(), server.program).is_none() {
+            continue;
         }
-        return Ok(false);
-    }
-    if system.init == Init::Other {
+        let keys = host_keys(editor.root(), &server);
+        let lacks = if program(editor.root(), server.keygen).is_none() {
+            format!("there is no {} to make new ones", server.keygen)
+        } else if system.init == Init::Other {
+            "there is no init that could make new ones at first boot".to_owned()
+        } else {
+            for key in keys {
+                editor.remove(&key, "each machine makes its own at first boot")?;
+            }
+            makes_keys = true;
+            continue;
+        };
         if !keys.is_empty() {
-            notes.warnings.push(
-                "the SSH host keys stay, which all machines from this image share: there is no init that could make new \
-                 ones at first boot"
-                    .into(),
-            );
+            notes
+                .warnings
+                .push(format!("the SSH host keys stay, which all machines from this image share: {lacks}"));
         }
-        return Ok(false);
     }
-    for key in keys {
-        editor.remove(&key, "each machine makes its own at first boot")?;
-    }
-    Ok(true)
+    Ok(makes_keys)
 }
 
-/// The paths of SSH host keys, public halves too.
-pub(crate) fn host_keys(root: Root<'_>) -> Vec<String> {
-    root.names("/etc/ssh")
-        .into_iter()
-        .filter_map(|name| std::str::from_utf8(name).ok())
-        .filter(|name| {
-            name.strip_prefix("ssh_host_")
-                .is_some_and(|rest| rest.ends_with("_key") || rest.ends_with("_key.pub"))
-        })
-        .map(|name| format!("/etc/ssh/{name}"))
-        .collect()
+/// The paths of a server's host keys, public halves too.
+fn host_keys(root: Root<'_>, server: &Server) -> Vec<String> {
+    let names = root.names(server.dir).into_iter().filter_map(|name| std::str::from_utf8(name).ok());
+    names.filter(|name| (server.is_key)(name)).map(|name| format!("{}/{name}", server.dir)).collect()
 }
 
 /// Source: machine-id(5): an empty file is filled in at boot; none at all would start the first-boot questions, too.
@@ -207,6 +237,36 @@ mod tests {
         for bad in ["", "-a", "a-", "a..b", "a b", "a_b", "ä", ".a", &"x".repeat(64)] {
             assert!(check(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn keys_of_hosts_go_where_new_ones_come() {
+        use crate::NoStore;
+        use crate::raw::time::Timestamp;
+        use crate::tree::root::tests::tree;
+
+        let keys = [("etc/ssh/ssh_host_rsa_key", &b"k"[..]), ("etc/dropbear/dropbear_rsa_host_key", b"k")];
+        let servers = [("usr/sbin/sshd", &b""[..]), ("usr/sbin/dropbear", b"")];
+        let keygens = [("usr/bin/ssh-keygen", &b""[..]), ("usr/bin/dropbearkey", b"")];
+        let look = |files: &[(&str, &[u8])], init: Init| {
+            let mut tree = tree(files);
+            let mut editor = Editor::new(&mut tree, &NoStore, Timestamp::default());
+            let system = System { init, ..System::of(editor.root()) };
+            let mut notes = Notes::default();
+            let made = identity(&mut editor, &system, &mut notes).unwrap();
+            let left = keys.iter().filter(|(path, _)| editor.exists(path)).count();
+            (made, left, notes.warnings.len())
+        };
+        let all = [keys, servers, keygens].concat();
+        assert_eq!(look(&all, Init::SysV), (true, 0, 0));
+        assert_eq!(look(&all[..5], Init::Systemd), (true, 1, 1), "without dropbearkey");
+        assert_eq!(look(&all, Init::Other), (false, 2, 2));
+        assert_eq!(look(&[keys, keygens].concat(), Init::SysV), (false, 2, 0), "nobody uses them");
+        assert!(
+            is_host_key(b"/etc/dropbear/dropbear_ed25519_host_key")
+                && is_host_key(b"/etc/ssh/ssh_host_rsa_key.pub")
+        );
+        assert!(!is_host_key(b"/etc/ssh/moduli") && !is_host_key(b"/srv/ssh_host_rsa_key"));
     }
 
     #[test]

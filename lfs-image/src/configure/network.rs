@@ -1,14 +1,19 @@
 //! An address by DHCP on the first network interface, in the way of the tree.
 //!
 //! ```text
-//! Linux From Scratch   /etc/sysconfig/ifconfig.eth0 with SERVICE="dhcpcd", /lib/services/dhcpcd
+//! Linux From Scratch   /etc/sysconfig/ifconfig.eth0 with SERVICE="dhcpcd", /lib/services/dhcpcd; or dhclient
 //! systemd-networkd     /etc/systemd/network/05-dhcp.network, and the service is enabled
-//! ifupdown             /etc/network/interfaces
-//! NetworkManager       nothing: it does so by itself
+//! ifupdown             /etc/network/interfaces (`ifupdown`)
+//! NetworkManager …     nothing: it does so by itself
 //! ```
+//!
+//! Interfaces are called otherwise on other machines (ens5, enp0s3, eth0): what names one is no setup for all. Where files have
+//! to name one, the kernel is told to call it eth0.
+
+mod ifupdown;
 
 use super::Notes;
-use super::system::{Init, Network, System, is_enabled, program, unit};
+use super::system::{DHCPCD_ETH0, Init, Network, System, is_enabled, is_masked, program, starts, unit};
 use crate::error::Result;
 use crate::tree::Root;
 use crate::tree::edit::{Editor, File};
@@ -19,8 +24,13 @@ const WHY: &str = "the first network interface gets its address by DHCP";
 const CLIENTS: [&str; 4] = ["dhcpcd", "dhclient", "udhcpc", "pump"];
 
 /// What the kernel has to be told so that the first interface is called eth0, where files name it.
-pub(super) fn kernel_argument(system: &System) -> Option<&'static str> {
-    matches!(system.network, Network::Sysconfig | Network::Ifupdown).then_some("net.ifnames=0")
+pub(super) fn kernel_argument(root: Root<'_>, system: &System) -> Option<&'static str> {
+    let names_it = match system.network {
+        Network::Sysconfig | Network::Ifupdown => true,
+        Network::Manager => is_enabled(root, DHCPCD_ETH0),
+        Network::Networkd | Network::Unknown => false,
+    };
+    names_it.then_some("net.ifnames=0")
 }
 
 /// Whether the tree has what it takes to ask for an address.
@@ -32,28 +42,33 @@ pub(crate) fn has_client(root: Root<'_>, system: &System) -> bool {
     }
 }
 
-/// Whether an interface asks for an address by what the tree says now.
+/// Whether an interface asks for an address by what the tree says now; which one, only the machine can tell.
 pub(crate) fn is_set_up(root: Root<'_>, system: &System) -> bool {
-    let says = |dir: &str, suffix: &[u8], test: &dyn Fn(&str) -> bool| {
-        root.names(dir).into_iter().filter(|name| name.ends_with(suffix)).any(|name| {
-            let path = format!("{dir}/{}", String::from_utf8_lossy(name));
-            text(root, &path).is_some_and(|text| test(&text))
-        })
-    };
     match system.network {
         Network::Sysconfig => root.names("/etc/sysconfig").into_iter().any(|name| {
             let path = format!("/etc/sysconfig/{}", String::from_utf8_lossy(name));
             name.starts_with(b"ifconfig.") && text(root, &path).is_some_and(|text| by_dhcp(&text))
         }),
-        Network::Networkd => ["/etc/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network"]
-            .iter()
-            .any(|dir| says(dir, b".network", &|text| networkd_by_dhcp(text) && !is_for_containers(text))),
-        Network::Ifupdown => {
-            text(root, "/etc/network/interfaces").is_some_and(|text| ifupdown_by_dhcp(&text))
-                || says("/etc/network/interfaces.d", b"", &ifupdown_by_dhcp)
+        Network::Networkd => {
+            is_enabled(root, NETWORKD)
+                && networkd_says(root, &|text| networkd_by_dhcp(text) && !is_for_containers(text))
         }
+        Network::Ifupdown => ifupdown::is_set_up(root),
         Network::Manager => true,
         Network::Unknown => false,
+    }
+}
+
+/// Whether something brings interfaces up at boot.
+pub(crate) fn is_started(root: Root<'_>, system: &System) -> bool {
+    match (system.network, system.init) {
+        (Network::Sysconfig, _) => starts(root, "network"),
+        (Network::Ifupdown, Init::SysV) => starts(root, "networking"),
+        (Network::Ifupdown, Init::Systemd) => {
+            is_enabled(root, "networking.service") || unit(root, "networking.service").is_none()
+        }
+        // They are told from what starts them.
+        _ => true,
     }
 }
 
@@ -71,11 +86,12 @@ pub(super) fn edit(editor: &mut Editor<'_>, system: &System, notes: &mut Notes) 
     match system.network {
         Network::Sysconfig => sysconfig(editor, notes),
         Network::Networkd => networkd(editor),
-        Network::Ifupdown => ifupdown(editor),
+        Network::Ifupdown => ifupdown::edit(editor, WHY),
         Network::Manager => Ok(()),
         Network::Unknown => {
             notes.warnings.push(
-                "the network isn't set up: there is none of LFS's network scripts, systemd-networkd, ifupdown, NetworkManager"
+                "the network isn't set up: there is none of LFS's network scripts, systemd-networkd, ifupdown, NetworkManager, \
+                 ConnMan, a service of dhcpcd's"
                     .into(),
             );
             Ok(())
@@ -102,17 +118,23 @@ fn by_dhcp(text: &str) -> bool {
 }
 
 fn sysconfig(editor: &mut Editor<'_>, notes: &mut Notes) -> Result<()> {
+    // The book's scripts call a service by the name of the program.
+    let clients = [("dhcpcd", IFCONFIG, DHCPCD), ("dhclient", IFCONFIG_DHCLIENT, DHCLIENT)];
+    let found = clients
+        .into_iter()
+        .find_map(|(name, ifconfig, service)| Some((name, ifconfig, service, program(editor.root(), name)?)));
     let path = "/etc/sysconfig/ifconfig.eth0";
     if !editor.read(path)?.is_some_and(|text| by_dhcp(&text)) {
-        editor.write(File::new(path, IFCONFIG, WHY))?;
+        editor.write(File::new(path, found.as_ref().map_or(IFCONFIG, |found| found.1), WHY))?;
     }
     let services = ["/lib/services", "/usr/lib/services"].into_iter().find(|dir| editor.exists(dir));
-    if let Some(dhcpcd) = program(editor.root(), "dhcpcd")
-        && !editor.exists("/lib/services/dhcpcd")
-    {
-        let path = format!("{}/dhcpcd", services.unwrap_or("/lib/services"));
-        let script = DHCPCD.replace("@dhcpcd@", &dhcpcd);
-        editor.write(File::new(&path, &script, "ifup calls it for SERVICE=\"dhcpcd\"").mode(0o754))?;
+    if let Some((name, _, service, program)) = found {
+        let path = format!("{}/{name}", services.unwrap_or("/lib/services"));
+        if !editor.exists(&path) {
+            let script = service.replace("@program@", &program);
+            let why = format!("ifup calls it for SERVICE=\"{name}\"");
+            editor.write(File::new(&path, &script, &why).mode(0o754))?;
+        }
     }
     if program(editor.root(), "ifup").is_none() {
         notes.warnings.push(
@@ -122,18 +144,32 @@ fn sysconfig(editor: &mut Editor<'_>, notes: &mut Notes) -> Result<()> {
     Ok(())
 }
 
-/// Source: the book's General Network Configuration, and the dhcpcd page of its sequel.
+/// Source: the book's General Network Configuration, and the pages of its sequel on dhcpcd and dhclient.
 const IFCONFIG: &str =
     "ONBOOT=\"yes\"\nIFACE=\"eth0\"\nSERVICE=\"dhcpcd\"\nDHCP_START=\"-b -q\"\nDHCP_STOP=\"-k\"\n";
+const IFCONFIG_DHCLIENT: &str =
+    "ONBOOT=\"yes\"\nIFACE=\"eth0\"\nSERVICE=\"dhclient\"\nDHCP_START=\"-nw\"\nDHCP_STOP=\"-r\"\n";
 
-/// The service of the book's network scripts, which call it with an interface, and `up` or `down`.
+/// The services of the book's network scripts, which call them with an interface, and `up` or `down`.
 const DHCPCD: &str = "\
 #!/bin/sh
 # dhcpcd for ifup and ifdown: called with an interface, and up or down. Written by lfs-image.
 . \"${IFCONFIG:-/etc/sysconfig/ifconfig.$1}\"
 case $2 in
-up) exec @dhcpcd@ ${DHCP_START:--b -q} \"$1\" ;;
-down) exec @dhcpcd@ ${DHCP_STOP:--k} \"$1\" ;;
+up) exec @program@ ${DHCP_START:--b -q} \"$1\" ;;
+down) exec @program@ ${DHCP_STOP:--k} \"$1\" ;;
+*) echo \"usage: $0 INTERFACE up|down\" >&2; exit 1 ;;
+esac
+";
+const DHCLIENT: &str = "\
+#!/bin/sh
+# dhclient for ifup and ifdown: called with an interface, and up or down. Written by lfs-image.
+. \"${IFCONFIG:-/etc/sysconfig/ifconfig.$1}\"
+mkdir -p /var/lib/dhclient
+files=\"-pf /run/dhclient-$1.pid -lf /var/lib/dhclient/$1.leases\"
+case $2 in
+up) exec @program@ $files ${DHCP_START:--nw} \"$1\" ;;
+down) exec @program@ $files ${DHCP_STOP:--r} \"$1\" ;;
 *) echo \"usage: $0 INTERFACE up|down\" >&2; exit 1 ;;
 esac
 ";
@@ -156,12 +192,64 @@ fn is_for_containers(text: &str) -> bool {
     })
 }
 
+const NETWORKD: &str = "systemd-networkd.service";
+
+/// Whether a file of networkd's says something.
+fn networkd_says(root: Root<'_>, what: &dyn Fn(&str) -> bool) -> bool {
+    ["/etc/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network"].iter().any(|dir| {
+        root.names(dir).into_iter().filter(|name| name.ends_with(b".network")).any(|name| {
+            text(root, &format!("{dir}/{}", String::from_utf8_lossy(name))).is_some_and(|text| what(&text))
+        })
+    })
+}
+
+/// Whether the first network interface of any machine matches what a .network file is for.
+fn is_for_any(text: &str, names: &[&str]) -> bool {
+    let mut section = "";
+    let mut is_general = false;
+    for line in text.lines().map(str::trim) {
+        if line.starts_with('[') {
+            section = line;
+            continue;
+        }
+        let Some((key, value)) =
+            line.split_once('=').filter(|_| section == "[Match]" && !line.starts_with('#'))
+        else {
+            continue;
+        };
+        let value = value.trim();
+        match key.trim() {
+            "Name" => {
+                let patterns: Vec<&str> = value.split_ascii_whitespace().collect();
+                if !names.iter().all(|name| patterns.iter().any(|pattern| fits(pattern, name))) {
+                    return false;
+                }
+            }
+            "Type" if value == "ether" => {}
+            "Kind" if value == "!*" => {}
+            _ => return false,
+        }
+        is_general = true;
+    }
+    is_general
+}
+
+/// Whether a name is as a pattern with one `*` at its end, or without any, says.
+fn fits(pattern: &str, name: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == name, |front| name.starts_with(front))
+}
+
 fn networkd(editor: &mut Editor<'_>) -> Result<()> {
-    let system = System { init: Init::Systemd, init_path: None, network: Network::Networkd };
-    if !is_set_up(editor.root(), &system) {
+    // Without the policy of their names they are called as the kernel calls them.
+    let names: &[&str] = if is_masked(editor.root(), "/etc/systemd/network", "99-default.link") {
+        &["eth0"]
+    } else {
+        &["ens5", "enp0s3"]
+    };
+    if !networkd_says(editor.root(), &|text| networkd_by_dhcp(text) && is_for_any(text, names)) {
         editor.write(File::new("/etc/systemd/network/05-dhcp.network", DHCP_NETWORK, WHY))?;
     }
-    enable(editor, "systemd-networkd.service", "multi-user.target.wants", WHY)?;
+    enable(editor, NETWORKD, "multi-user.target.wants", WHY)?;
     enable(editor, "systemd-networkd.socket", "sockets.target.wants", WHY)
 }
 
@@ -175,46 +263,6 @@ pub(super) fn enable(editor: &mut Editor<'_>, name: &str, wants: &str, why: &str
         return Ok(());
     }
     editor.symlink(&format!("/etc/systemd/system/{wants}/{name}"), &path, why)
-}
-
-/// Whether any interface is configured by DHCP.
-fn ifupdown_by_dhcp(text: &str) -> bool {
-    text.lines().any(|line| {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        matches!(words[..], ["iface", name, "inet", "dhcp", ..] if name != "lo")
-    })
-}
-
-fn ifupdown(editor: &mut Editor<'_>) -> Result<()> {
-    let system = System { init: Init::Other, init_path: None, network: Network::Ifupdown };
-    if is_set_up(editor.root(), &system) {
-        return Ok(());
-    }
-    let path = "/etc/network/interfaces";
-    let mut text = editor.read(path)?.unwrap_or_else(|| "auto lo\niface lo inet loopback\n".to_owned());
-    // What eth0 was configured by is in the way.
-    let mut ours = false;
-    let mut lines: Vec<String> = Vec::new();
-    for line in text.lines() {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        match words[..] {
-            ["iface", name, ..] => ours = name == "eth0",
-            ["auto" | "mapping" | "source" | "source-directory", ..] => ours = false,
-            [first, ..] if first.starts_with("allow-") => ours = false,
-            _ => {}
-        }
-        lines.push(if ours && !line.trim().is_empty() { format!("#{line}") } else { line.to_owned() });
-    }
-    let has_auto = lines.iter().any(|line| {
-        let mut words = line.split_ascii_whitespace();
-        matches!(words.next(), Some("auto" | "allow-hotplug")) && words.any(|word| word == "eth0")
-    });
-    if !has_auto {
-        lines.push("\nauto eth0".to_owned());
-    }
-    lines.push("iface eth0 inet dhcp".to_owned());
-    text = lines.join("\n") + "\n";
-    editor.write(File::new(path, &text, WHY))
 }
 
 #[cfg(test)]
@@ -252,6 +300,11 @@ mod tests {
         let text = edited(Network::Sysconfig, &files, path).0.unwrap();
         assert_eq!(text.as_bytes(), dhcp);
         assert_eq!(edited(Network::Sysconfig, &[], path).1, 2, "no dhcpcd and no ifup");
+        files[0].0 = "sbin/dhclient";
+        files.truncate(3);
+        assert_eq!(edited(Network::Sysconfig, &files, path), (Some(IFCONFIG_DHCLIENT.into()), 0, true));
+        let service = edited(Network::Sysconfig, &files, "/lib/services/dhclient").0.unwrap();
+        assert!(service.contains("exec /sbin/dhclient $files ${DHCP_START:--nw} \"$1\""), "{service}");
     }
 
     #[test]
@@ -266,23 +319,21 @@ mod tests {
         );
         let files = [unit, fixed, container];
         assert_eq!(edited(Network::Networkd, &files, path), (Some(DHCP_NETWORK.into()), 0, true));
-        let own = ("etc/systemd/network/a.network", &b"[Match]\nName=en*\n[Network]\nDHCP = ipv4\n"[..]);
-        assert_eq!(edited(Network::Networkd, &[unit, own], path), (None, 0, true));
-    }
-
-    #[test]
-    fn ifupdown_s_way() {
-        let path = "/etc/network/interfaces";
-        let client = ("sbin/dhclient", &b""[..]);
-        let old = b"auto lo\niface lo inet loopback\n\nallow-hotplug eth0\niface eth0 inet static\n  address 10.0.0.1/8\n";
-        let (text, warnings, set_up) = edited(Network::Ifupdown, &[client, (&path[1..], old)], path);
-        assert_eq!(
-            text.unwrap(),
-            "auto lo\niface lo inet loopback\n\nallow-hotplug eth0\n#iface eth0 inet static\n#  address 10.0.0.1/8\niface eth0 inet dhcp\n"
-        );
-        assert_eq!((warnings, set_up), (0, true));
-        let (text, warnings, _) = edited(Network::Ifupdown, &[], path);
-        assert!(text.unwrap().ends_with("\nauto eth0\niface eth0 inet dhcp\n"));
-        assert_eq!(warnings, 1);
+        let kernel_s = ("etc/systemd/network/99-default.link", &b"->/dev/null"[..]);
+        for (own, more, stays) in [
+            ("[Match]\nName=en*\n[Network]\nDHCP = ipv4\n", None, true),
+            ("[Match]\nName=eth* en*\n\n[Network]\nDHCP=yes\n", None, true),
+            ("[Match]\nType=ether\n[Network]\nDHCP=yes\n", None, true),
+            // The name of another machine's interface, and the book's where udev isn't asked.
+            ("[Match]\nName=enp3s0\n[Network]\nDHCP=yes\n", None, false),
+            ("[Match]\nName=eth0\n[Network]\nDHCP=yes\n", None, false),
+            ("[Match]\nName=eth0\n[Network]\nDHCP=yes\n", Some(kernel_s), true),
+            ("[Match]\nMACAddress=00:01:02:03:04:05\n[Network]\nDHCP=yes\n", None, false),
+        ] {
+            let mut files = vec![unit, ("etc/systemd/network/a.network", own.as_bytes())];
+            files.extend(more);
+            let wanted = (!stays).then(|| DHCP_NETWORK.to_owned());
+            assert_eq!(edited(Network::Networkd, &files, path), (wanted, 0, true), "{own}");
+        }
     }
 }

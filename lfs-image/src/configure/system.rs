@@ -20,7 +20,8 @@ pub(crate) enum Network {
     Networkd,
     /// Debian: /etc/network/interfaces.
     Ifupdown,
-    /// It asks for addresses by DHCP unless told otherwise.
+    /// A service that asks for addresses by DHCP on every interface unless told otherwise: NetworkManager, ConnMan, dhcpcd
+    /// by itself.
     Manager,
     Unknown,
 }
@@ -50,9 +51,11 @@ impl System {
         let id = init_path.and_then(|path| root.find(path));
         let is_one_of = |paths: &[&str]| paths.iter().any(|path| id.is_some() && root.find(path) == id);
         // Where the program is missing, the link to it tells what it should be.
+        // busybox has an inittab of another language.
+        let busybox = BINS.map(|dir| format!("{dir}/busybox"));
         let init = if is_one_of(&SYSTEMD) || id.is_none() && links_to_systemd(root) {
             Init::Systemd
-        } else if root.file("/etc/inittab").is_some() && !is_one_of(&["/bin/busybox"]) {
+        } else if root.file("/etc/inittab").is_some() && !is_one_of(&busybox.each_ref().map(String::as_str)) {
             Init::SysV
         } else {
             Init::Other
@@ -73,7 +76,7 @@ fn network(root: Root<'_>, init: Init) -> Network {
     if wanted("systemd-networkd.service") {
         return Network::Networkd;
     }
-    if wanted("NetworkManager.service") {
+    if MANAGERS.iter().any(|name| wanted(&format!("{name}.service"))) || wanted(DHCPCD_ETH0) {
         return Network::Manager;
     }
     if init == Init::SysV && root.names("/lib/services").iter().any(|name| name.starts_with(b"ipv4-static"))
@@ -84,10 +87,33 @@ fn network(root: Root<'_>, init: Init) -> Network {
     if root.file("/etc/network/interfaces").is_some() || program(root, "ifquery").is_some() {
         return Network::Ifupdown;
     }
+    if init == Init::SysV && MANAGERS.iter().any(|name| starts(root, &name.to_ascii_lowercase())) {
+        return Network::Manager;
+    }
     if init == Init::Systemd && unit(root, "systemd-networkd.service").is_some() {
         return Network::Networkd;
     }
     Network::Unknown
+}
+
+/// Services that see to the network all by themselves, by their units' names.
+const MANAGERS: [&str; 4] = ["NetworkManager", "connman", "dhcpcd", "wicked"];
+/// dhcpcd for one interface, as Beyond Linux From Scratch has it.
+pub(crate) const DHCPCD_ETH0: &str = "dhcpcd@eth0.service";
+
+/// Whether sysvinit's scripts start something at boot: a link `S20NAME`, as the book has them or as Debian.
+pub(crate) fn starts(root: Root<'_>, name: &str) -> bool {
+    let levels = ["S", "2", "3", "4", "5"];
+    levels.iter().flat_map(|level| [format!("/etc/rc.d/rc{level}.d"), format!("/etc/rc{level}.d")]).any(
+        |dir| {
+            root.names(&dir).iter().any(|link| {
+                link.strip_prefix(b"S").is_some_and(|rest| {
+                    let digits = rest.iter().take_while(|c| c.is_ascii_digit()).count();
+                    rest[digits..].eq_ignore_ascii_case(name.as_bytes())
+                })
+            })
+        },
+    )
 }
 
 /// The path of a program; `None` where there is no file of that name.
@@ -103,7 +129,7 @@ pub(crate) fn unit(root: Root<'_>, name: &str) -> Option<String> {
 /// Whether something wants a unit, so that it starts at boot. Links are looked at, not followed: their targets are paths of
 /// the running system.
 pub(crate) fn is_enabled(root: Root<'_>, unit: &str) -> bool {
-    if root.names("/etc/systemd/system").contains(&unit.as_bytes()) && is_masked(root, unit) {
+    if is_masked(root, UNITS[0], unit) {
         return false;
     }
     UNITS.iter().any(|dir| {
@@ -117,12 +143,10 @@ pub(crate) fn is_enabled(root: Root<'_>, unit: &str) -> bool {
     })
 }
 
-/// Whether a unit is linked to /dev/null.
-pub(crate) fn is_masked(root: Root<'_>, unit: &str) -> bool {
-    let Some(dir) = root.find("/etc/systemd/system").and_then(|id| root.tree.node(id).as_directory()) else {
-        return false;
-    };
-    dir.get(unit.as_bytes()).is_some_and(
+/// Whether a name in a directory of systemd's is a link to /dev/null, which stands for all others of that name.
+pub(crate) fn is_masked(root: Root<'_>, dir: &str, name: &str) -> bool {
+    let found = root.find(dir).and_then(|id| root.tree.node(id).as_directory()?.get(name.as_bytes()));
+    found.is_some_and(
         |id| matches!(&root.tree.node(id).kind, Kind::Symlink(target) if **target == *b"/dev/null"),
     )
 }
@@ -163,10 +187,17 @@ pub(crate) mod tests {
 
         let sysv = [("sbin/init", &b"ELF"[..]), ("etc/inittab", b""), ("lib/services/ipv4-static", b"")];
         assert_eq!(of(&sysv), (Init::SysV, Network::Sysconfig));
-        assert_eq!(
-            of(&[("sbin/init", b"->/bin/busybox"), ("bin/busybox", b""), ("etc/inittab", b"")]).0,
-            Init::Other
-        );
+        for (link, busybox) in [("/bin/busybox", "bin/busybox"), ("../usr/bin/busybox", "usr/bin/busybox")] {
+            let link = format!("->{link}");
+            assert_eq!(
+                of(&[("sbin/init", link.as_bytes()), (busybox, b""), ("etc/inittab", b"")]).0,
+                Init::Other
+            );
+        }
+        let by_itself = [("sbin/init", &b"ELF"[..]), ("etc/inittab", b""), ("etc/rc3.d/S12dhcpcd", b"")];
+        assert_eq!(of(&by_itself), (Init::SysV, Network::Manager));
+        let eth0 = ("etc/systemd/system/multi-user.target.wants/dhcpcd@eth0.service", &b""[..]);
+        assert_eq!(with(&[networkd, eth0]), Network::Manager);
         assert_eq!(of(&[]), (Init::Other, Network::Unknown));
     }
 }

@@ -52,6 +52,7 @@ pub(super) fn plan(
                 Some(Target::Xen) => Host::Xen,
                 Some(Target::Ec2) => Host::Ec2,
             },
+            serial: spec.host.console,
             replace: spec.cmdline.clone(),
             append,
         },

@@ -8,6 +8,7 @@ use std::fmt;
 use super::diff::unified;
 use super::path::show;
 use super::root::Root;
+use super::text;
 use super::{Content, Device, Directory, Kind, Meta, NodeId, Tree};
 use crate::error::{Error, Result};
 use crate::raw::store::ReadAt;
@@ -126,14 +127,11 @@ impl<'a> Editor<'a> {
         self.root().find(path).is_some()
     }
 
-    /// The text of a file; `None` where there is no file.
+    /// The text of a file, as [`text`] carries it; `None` where there is no file.
     pub(crate) fn read(&self, path: &str) -> Result<Option<String>> {
         let root = self.root();
         let Some(content) = root.file(path) else { return Ok(None) };
-        let bytes = root.read(content, path, MAX_TEXT)?;
-        String::from_utf8(bytes).map(Some).map_err(|e| {
-            Error::input(format!("{path} is no UTF-8 text from byte {} on", e.utf8_error().valid_up_to()))
-        })
+        Ok(Some(text::decode(&root.read(content, path, MAX_TEXT)?)))
     }
 
     /// Writes a file. One that is there keeps its attributes; one that says the same already isn't touched.
@@ -146,29 +144,31 @@ impl<'a> Editor<'a> {
         let (dir, name) = self.place(file.path.as_bytes(), true)?;
         let there = self.child(dir, &name);
         let mut meta = Meta::new(file.mode, self.time);
+        let new = text::encode(file.text);
         let mut old = None;
         if let Some(id) = there {
             match &self.tree.node(id).kind {
                 Kind::File(content) => {
                     meta = Meta { mtime: self.time, times: None, ..self.tree.node(id).meta.clone() };
                     let bytes = self.root().read(content, file.path, MAX_TEXT)?;
-                    if bytes == file.text.as_bytes() {
+                    if bytes == new {
                         return Ok(());
                     }
-                    old = Some(String::from_utf8_lossy(&bytes).into_owned());
+                    old = Some(text::decode(&bytes));
                 }
                 Kind::Directory(_) => return Err(Error::input("it is a directory")),
                 _ => old = Some(String::new()),
             }
         }
-        let kind = Kind::File(Content::bytes(file.text.as_bytes()));
+        let len = new.len();
+        let kind = Kind::File(Content::bytes(new));
         self.tree.insert(dir, &name, meta.clone(), kind)?;
         let diff = if file.secret {
-            format!("{} {} bytes that aren't shown\n", sign(there.is_some()), file.text.len())
+            format!("{} {len} bytes that aren't shown\n", sign(there.is_some()))
         } else if old.as_deref().unwrap_or_default().is_empty() && file.text.is_empty() {
             format!("+ empty file {}\n", attributes(&meta))
         } else {
-            unified(file.path, old.as_deref(), Some(file.text))
+            text::shown(&unified(file.path, old.as_deref(), Some(file.text)))
         };
         self.log(file.path, if there.is_some() { Action::Change } else { Action::Make }, file.why, diff);
         Ok(())
@@ -396,6 +396,17 @@ mod tests {
         );
         let console = tree.lookup(b"dev/console").unwrap();
         assert!(matches!(tree.node(console).kind, Kind::CharDevice(Device { major: 5, minor: 1 })));
+    }
+
+    #[test]
+    fn what_is_no_utf_8_stays_as_it_is() {
+        let mut tree = tree(&[("etc/fstab", b"# f\xfcr\n/dev/a / ext4\n")]);
+        let mut editor = Editor::new(&mut tree, &NoStore, TIME);
+        let text = editor.read("/etc/fstab").unwrap().unwrap().replace("/dev/a", "/dev/b");
+        editor.write(File::new("/etc/fstab", &text, "so")).unwrap();
+        let content = editor.root().file("/etc/fstab").unwrap();
+        assert_eq!(editor.root().read(content, "", 99).unwrap(), b"# f\xfcr\n/dev/b / ext4\n");
+        assert!(editor.finish()[0].diff.contains(" # f\u{fffd}r\n-/dev/a"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod node;
 mod order;
 mod path;
 pub(crate) mod root;
+pub(crate) mod text;
 mod walk;
 
 use std::collections::BTreeMap;

@@ -22,6 +22,14 @@ if [ -r "$part/partition" ]; then
     read -r start <"$part/start"
     read -r size <"$part/size"
     read -r total <"$disk/size"
+    room=+
+    case $(sfdisk --dump "/dev/${disk##*/}" 2>/dev/null) in
+    *'label: dos'*)
+        # An MBR counts sectors with 32 bits. Of what is beyond, sfdisk would take the low bits, and shrink the partition.
+        [ "$total" -le 4294967295 ] || total=4294967295
+        room=$(((total - start) / 2048 * 2048))
+        ;;
+    esac
     last=yes
     for other in "$disk/${disk##*/}"*/start; do
         read -r at <"$other"
@@ -30,7 +38,7 @@ if [ -r "$part/partition" ]; then
     # Sectors of 512 bytes. Less than 8 MiB behind it is what alignment and the backup table take.
     if [ $last = yes ] && [ $((total - start - size)) -gt 16384 ]; then
         say "partition $partition of ${disk##*/} has $((size / 2048)) of $((total / 2048)) MiB"
-        echo ', +' | sfdisk --quiet --no-reread --no-tell-kernel -N "$partition" "/dev/${disk##*/}" ||
+        echo ", $room" | sfdisk --quiet --no-reread --no-tell-kernel -N "$partition" "/dev/${disk##*/}" ||
             fail 'sfdisk could not grow the partition'
         partx --update --nr "$partition" "/dev/${disk##*/}" || fail 'the kernel did not take the new size'
     fi

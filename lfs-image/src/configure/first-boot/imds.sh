@@ -11,10 +11,10 @@ host=169.254.169.254
 
 say() { echo "lfs-image-imds: $*"; }
 
-# request METHOD PATH HEADER: the answer goes to $body. 1: there was none. 2: it wasn't 200, but $code.
+# request METHOD PATH HEADER: the answer goes to $body. 1: there was none, or not all of it. 2: it wasn't 200, but $code.
 request() {
     body= code=
-    { exchange "$@"; } 3<>"/dev/tcp/$host/80" || return
+    { exchange "$@"; } 3<>"/dev/tcp/$host/80" || return 1
     [[ $code == 200 ]] || return 2
 }
 exchange() {
@@ -74,7 +74,8 @@ fi
 # A script is run once, even if it reboots the machine.
 script=
 if [[ $with_user_data == yes ]]; then
-    if get user-data; then
+    # bash drops zeros, so what is no text comes short.
+    if get user-data || [[ $code == 200 && -n $body && $body != '#!'* ]]; then
         script=$body
     elif [[ $code != 404 ]]; then
         say "no user data: $code"
