@@ -4,13 +4,15 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 # GRUB and systemd files of two Debian releases, fetched once.
 BOOT_FILES := $(or $(LFS_IMAGE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lfs-image)/boot
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench dist dist-check clean
 
 help:
 	@printf '%s\n' 'make demo    make a Debian tarball into an image and boot it' \
 	  'make test    install the judges and run every test' \
 	  'make check   formatting, lints, documentation' \
 	  'make bench   measure beside other tools' \
+	  'make dist    one static program with its manual, in dist/' \
+	  'make dist-check  make it twice, in two places, and compare' \
 	  'make clean   remove what was built here'
 
 demo:
@@ -30,6 +32,7 @@ check:
 	cargo clippy -p lfs-image --locked -- -D warnings
 	cargo clippy -p lfs-image --no-default-features --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+	scripts/public-api.sh
 	@# The library needs no C compiler. Build dependencies count: that is where one would be called.
 	tree=$$(cargo tree -p lfs-image -e normal,build --prefix none --locked); ! grep -E '^(cc|cmake|pkg-config|bindgen) ' <<<"$$tree"
 
@@ -37,6 +40,12 @@ bench:
 	scripts/install-judges.sh bench
 	benches/run.sh
 
+dist:
+	scripts/dist.sh
+
+dist-check:
+	scripts/dist-check.sh
+
 clean:
 	cargo clean
-	rm -rf demo
+	rm -rf demo dist

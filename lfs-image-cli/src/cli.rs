@@ -41,6 +41,19 @@ macro_rules! zstd {
     };
 }
 
+#[cfg(feature = "push")]
+macro_rules! push {
+    () => {
+        "push and pull (EBS snapshots, AMIs)"
+    };
+}
+#[cfg(not(feature = "push"))]
+macro_rules! push {
+    () => {
+        "none (built without the feature `push`)"
+    };
+}
+
 const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\narchives: tar, gzip, ",
@@ -49,6 +62,8 @@ const LONG_VERSION: &str = concat!(
     "\ntables:   gpt, mbr, none",
     "\nboot:     grub, uki, stub",
     "\nroot:     ext4",
+    "\nAWS:      ",
+    push!(),
 );
 
 const AFTER_HELP: &str = "\
@@ -59,6 +74,9 @@ Examples:
   lfs-image inspect out.img                show what is on a disk
   lfs-image check --for ec2 rootfs.tar     say what it lacks to run there
   lfs-image inspect rootfs.tar.zst         show what would become of an archive
+  lfs-image ls -l out.img /etc             look into it; cat prints files, extract takes them out
+  lfs-image diff rootfs.tar.zst out.img    say whether it is what it was made of
+  lfs-image init                           write an lfs-image.toml with every option explained
 
 Exit codes: 0 done, 1 failed, 2 used wrongly, 130 interrupted by a signal.
 Results go to stdout, everything else to stderr.";
@@ -87,6 +105,11 @@ pub(crate) enum Command {
     Pull(crate::aws::Pull),
     Inspect(Box<Inspect>),
     Check(Box<Check>),
+    Ls(crate::looking::Ls),
+    Cat(crate::looking::Cat),
+    Extract(crate::looking::Extract),
+    Diff(Box<crate::looking::Diff>),
+    Init(crate::looking::Init),
     Completions(Completions),
     Man(Man),
 }
@@ -403,6 +426,8 @@ impl Cli {
             Command::Pull(_) => return,
             Command::Inspect(inspect) => ("inspect", inspect.fault().map(str::to_owned)),
             Command::Check(check) => ("check", check.fault().map(str::to_owned)),
+            Command::Diff(diff) => ("diff", diff.fault().map(str::to_owned)),
+            Command::Ls(_) | Command::Cat(_) | Command::Extract(_) | Command::Init(_) => return,
             Command::Completions(_) | Command::Man(_) => return,
         };
         if let (name, Some(fault)) = refused {

@@ -57,7 +57,7 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Names the file that a process that ends at once has to remove.
+    /// Names the file or folder that a process that ends at once has to remove.
     pub(crate) fn guard(&self, temporary: Option<PathBuf>) {
         *self.0.temporary.lock().unwrap_or_else(PoisonError::into_inner) = temporary;
     }
@@ -95,7 +95,7 @@ impl Shared {
             crate::ui::farewell(&words);
         }
         if let Some(path) = self.temporary.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            let _ = std::fs::remove_file(path);
+            let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
         }
         std::process::exit(i32::from(EXIT_CODE));
     }

@@ -4,12 +4,18 @@
 mod aws;
 mod cli;
 mod commands;
+mod compare;
 mod config;
+mod ext4_raw;
 mod ext4_tree;
+mod ext4_xattrs;
 mod failure;
+mod files_out;
 mod host;
 mod interrupt;
 mod log;
+mod look;
+mod looking;
 mod meter;
 #[cfg(feature = "push")]
 mod pushed;
@@ -18,11 +24,13 @@ mod run;
 mod size;
 mod source;
 mod spec;
+mod tar_out;
 #[cfg(feature = "push")]
 mod transfer;
 mod ui;
 mod usage;
 mod values;
+mod when;
 
 use std::process::ExitCode;
 

@@ -1,8 +1,9 @@
 //! Measures the walk: draws its progress, counts what is written, ends it when asked to.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use indicatif::ProgressBar;
 use lfs_image::{
@@ -15,8 +16,10 @@ use crate::ui::Ui;
 /// Work that is done before this needs no bar.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// How much a sink gets at a time, so that a bar moves and Ctrl-C is heard.
-const PIECE: u64 = 32 << 20;
+/// How much a sink gets at a time, so that a bar moves and Ctrl-C is heard, on slow disks, too.
+const PIECE: u64 = 4 << 20;
+/// And of what is passed over, which takes no time.
+const LEAP: u64 = 64 << 20;
 
 /// Draws one step of the walk.
 #[derive(Debug)]
@@ -24,36 +27,76 @@ pub(crate) struct Meter<'a> {
     ui: Ui,
     interrupt: &'a Interrupt,
     word: &'static str,
-    started: Instant,
-    bar: RefCell<Option<ProgressBar>>,
+    state: Arc<Mutex<State>>,
+    /// Ends the thread that waits to draw, when it goes.
+    _waits: Option<Sender<()>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bar: Option<ProgressBar>,
+    done: u64,
+    total: Option<u64>,
+    ended: bool,
 }
 
 impl<'a> Meter<'a> {
     pub(crate) fn new(ui: Ui, interrupt: &'a Interrupt, word: &'static str) -> Self {
-        Self { ui, interrupt, word, started: Instant::now(), bar: RefCell::new(None) }
+        let state = Arc::<Mutex<State>>::default();
+        let waits = ui.draws().then(|| {
+            let (waits, ended) = channel();
+            let state = Arc::clone(&state);
+            // A thread of its own, since a step may be stuck from the start: on a disk that hangs, in a pipe that nobody reads.
+            std::thread::spawn(move || {
+                if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                    let mut state = lock(&state);
+                    if !state.ended {
+                        let bar = ui.bar(word, state.total);
+                        bar.set_position(state.done);
+                        state.bar = Some(bar);
+                    }
+                }
+            });
+            waits
+        });
+        Self { ui, interrupt, word, state, _waits: waits }
     }
 
     /// So much of so much is done.
     pub(crate) fn at(&self, done: u64, total: Option<u64>) -> Result<()> {
         self.interrupt.check()?;
-        let mut bar = self.bar.borrow_mut();
-        match &*bar {
-            Some(bar) => {
-                if bar.length() != total {
-                    total.map_or_else(|| bar.unset_length(), |total| bar.set_length(total));
-                }
-                bar.set_position(done);
-            }
-            None if self.started.elapsed() >= PATIENCE => *bar = Some(self.ui.bar(self.word, total)),
-            None => {}
+        let mut state = lock(&self.state);
+        if state.total != total && state.bar.is_some() {
+            // One with an end looks otherwise.
+            state.bar.take().iter().for_each(ProgressBar::finish_and_clear);
+            state.bar = Some(self.ui.bar(self.word, total));
+        }
+        (state.done, state.total) = (done, total);
+        if let Some(bar) = &state.bar {
+            bar.set_position(done);
         }
         Ok(())
     }
+
+    /// All of it is handed over, and what is left is waiting for the disk. A bar that stands at its end would say nothing.
+    fn hand_over(&self) {
+        let mut state = lock(&self.state);
+        if let Some(full) = state.bar.take() {
+            full.finish_and_clear();
+            state.bar = Some(self.ui.waiting(self.word, "waiting for the disk"));
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Meter<'_> {
     fn drop(&mut self) {
-        if let Some(bar) = &*self.bar.borrow() {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        if let Some(bar) = state.bar.take() {
             bar.finish_and_clear();
         }
     }
@@ -153,16 +196,22 @@ impl Watched<'_> {
         &mut self,
         offset: u64,
         len: u64,
+        most: u64,
         piece: impl Fn(&mut Out, u64, u64) -> Result<()>,
     ) -> Result<()> {
         let mut done = 0;
         while done < len {
-            let n = PIECE.min(len - done);
+            let n = most.min(len - done);
             piece(&mut self.out, offset + done, n)?;
             done += n;
             self.reached(offset + done)?;
         }
         Ok(())
+    }
+
+    /// How much of what is no data is done at a time.
+    fn leap(&self) -> u64 {
+        if self.out.skips() { LEAP } else { PIECE }
     }
 
     /// Space that is passed over is no work, and not counted as such.
@@ -192,12 +241,12 @@ impl Sink for Watched<'_> {
 
     fn zeros(&mut self, offset: u64, len: u64) -> Result<()> {
         self.tally.zeros += len;
-        self.pieces(offset, len, Out::zeros)
+        self.pieces(offset, len, self.leap(), Out::zeros)
     }
 
     fn unallocated(&mut self, offset: u64, len: u64) -> Result<()> {
         self.tally.unallocated += len;
-        self.pieces(offset, len, Out::unallocated)
+        self.pieces(offset, len, self.leap(), Out::unallocated)
     }
 
     fn copies(&self) -> bool {
@@ -206,7 +255,7 @@ impl Sink for Watched<'_> {
 
     fn copy(&mut self, offset: u64, store: &dyn ReadAt, at: Position, len: u64) -> Result<()> {
         self.tally.data += len;
-        self.pieces(offset, len, |out, to, len| {
+        self.pieces(offset, len, PIECE, |out, to, len| {
             let from = at.forward(to - offset).ok_or_else(|| {
                 Error::new(ErrorKind::Internal, "content reaches past the end of its source")
             })?;
@@ -216,6 +265,7 @@ impl Sink for Watched<'_> {
 
     fn finish(self) -> Result<Written> {
         self.store.verify_unchanged()?;
+        self.meter.hand_over();
         Ok(Written { tally: self.tally, ..self.out.finish()? })
     }
 }

@@ -88,13 +88,16 @@ impl Ui {
     }
 
     /// Whether bars are drawn.
-    #[cfg(feature = "push")]
     pub(crate) fn draws(self) -> bool {
         self.draws
     }
 
+    /// Something that takes its time and can't say how much.
+    pub(crate) fn waiting(self, word: &'static str, what: &'static str) -> ProgressBar {
+        self.spinner(word).with_message(what)
+    }
+
     /// Something that takes its time, and is described by messages.
-    #[cfg(feature = "push")]
     pub(crate) fn spinner(self, word: &'static str) -> ProgressBar {
         if !self.draws {
             return ProgressBar::hidden();

@@ -43,6 +43,19 @@ pub(crate) fn total(tree: &Tree) -> (u64, u64) {
     of_tree(tree, 0).first().map_or((0, 0), |root| (root.entries, root.bytes))
 }
 
+/// How many names there are below a directory.
+pub(crate) fn total_below(tree: &Tree, directory: NodeId) -> u64 {
+    let mut count = 0;
+    let mut todo = vec![directory];
+    while let Some(id) = todo.pop() {
+        for (_, id) in tree.node(id).as_directory().into_iter().flat_map(lfs_image::Directory::iter) {
+            count += 1;
+            todo.push(id);
+        }
+    }
+    count
+}
+
 /// The use of space in an ext4 filesystem at an offset of an image, `depth` levels down; and what could not be counted, a
 /// clause each. There are no more directories than `inodes`.
 pub(crate) fn of_ext4(
@@ -182,7 +195,7 @@ impl Slots {
 }
 
 /// A name for people: what would confuse a terminal is escaped.
-fn show(name: &[u8]) -> String {
+pub(crate) fn show(name: &[u8]) -> String {
     let mut shown = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
         for c in chunk.valid().chars() {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod alone;
 mod bad;
 mod boot;
 mod boot_bios;
@@ -9,6 +10,7 @@ mod boot_refused;
 mod boot_same;
 mod boot_uefi;
 mod boot_upgrade;
+mod docs;
 mod grub_fstest;
 mod help;
 mod host_boot;
@@ -17,10 +19,13 @@ mod host_edits;
 mod host_trees;
 mod image;
 mod inspect;
+mod json;
+mod look;
 mod options;
 mod output;
 mod run;
 mod scale;
+mod screens;
 mod signals;
 mod wear;
 

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use lfs_image::{Boot, Disk, Error, Image, Result, Store, Tree};
 
-use crate::cli::{BootMethod, Inspect};
+use crate::cli::{BootMethod, ImageArgs, Inspect};
 use crate::failure::{Failure, Step, chain};
+use crate::host::HostArgs;
 use crate::interrupt::Interrupt;
 use crate::report::{Input, Report};
 use crate::run::Run;
@@ -83,7 +84,7 @@ fn of_archive(args: &Inspect, ui: Ui) -> Result<Report, Failure> {
     let (tree, store) = source.read(&args.archive.options(None), ui, &interrupt)?;
     let (entries, bytes) = usage::total(&tree);
     let usage = (args.usage > 0).then(|| usage::of_tree(&tree, args.usage));
-    let (image, refusal) = plan(args, tree, &store)?;
+    let (image, refusal) = plan(&args.image, &args.host, tree, &store)?;
     let mut report = Report::of_plan(&image, args.image.table(), Input { archives, entries, bytes });
     report.warnings.extend(refusal);
     let grub_cfg = image.tree().lookup(GRUB_CFG.as_bytes()).is_some();
@@ -99,10 +100,15 @@ fn of_archive(args: &Inspect, ui: Ui) -> Result<Report, Failure> {
 
 /// The image that `raw` would make. Where nothing can start it, there is still something to see: what `--boot none` makes,
 /// and why it is no better.
-fn plan(args: &Inspect, tree: Tree, store: &Store) -> Result<(Image, Option<String>), Failure> {
-    let spec = args.image.spec().host(args.host.spec(None)?);
-    let explain = |error| Step::Plan { exact: args.image.size.is_some() }.explain(error);
-    if !matches!(args.image.boot, BootMethod::Auto) {
+pub(crate) fn plan(
+    args: &ImageArgs,
+    host: &HostArgs,
+    tree: Tree,
+    store: &Store,
+) -> Result<(Image, Option<String>), Failure> {
+    let spec = args.spec().host(host.spec(None)?);
+    let explain = |error| Step::Plan { exact: args.size.is_some() }.explain(error);
+    if !matches!(args.boot, BootMethod::Auto) {
         return Ok((Image::plan(tree, store, &spec).map_err(explain)?, None));
     }
     match Image::plan(tree.clone(), store, &spec) {

@@ -42,6 +42,8 @@ use crate::error::{Error, Result};
 use crate::tree::{Entry, Merge, Tree, Xattrs};
 
 /// An archive to read: plain or compressed with gzip, zstd, xz or bzip2, which is told by its content.
+///
+/// See the example of [`read_archives`].
 pub struct Input {
     name: String,
     bytes: Bytes,

@@ -20,6 +20,8 @@ const GAP: u64 = 8 << 10;
 ///
 /// Small files are often read in about the order in which they lie, so once reads follow each other closely, more than
 /// was asked for is read, and the next ones are served from memory. A read elsewhere costs one system call, no more.
+///
+/// [`read_archives`](crate::read_archives) makes it, and has an example.
 #[derive(Debug, Default)]
 pub struct Store {
     /// Source 0.

@@ -161,6 +161,21 @@ pub(crate) fn readiness(
 /// # Errors
 ///
 /// When its content can't be read.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::{Content, Directory, Kind, Meta, NoStore, NodeId, Tree, check_public};
+///
+/// let mut tree = Tree::new();
+/// let etc = tree.insert(NodeId::ROOT, b"etc", Meta::default(), Kind::Directory(Directory::default()))?;
+/// let ssh = tree.insert(etc, b"ssh", Meta::default(), Kind::Directory(Directory::default()))?;
+/// let key = Content::bytes(*b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n");
+/// tree.insert(ssh, b"ssh_host_ed25519_key", Meta::default(), Kind::File(key))?;
+/// let findings = check_public(&tree, &NoStore)?;
+/// assert!(findings.iter().any(|found| found.path.as_deref() == Some("/etc/ssh/ssh_host_ed25519_key")));
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 pub fn check_public(tree: &Tree, store: &dyn ReadAt) -> Result<Vec<Finding>> {
     let mut findings = Findings::default();
     public::check(Root::new(tree, store), &mut findings)?;
@@ -168,6 +183,13 @@ pub fn check_public(tree: &Tree, store: &dyn ReadAt) -> Result<Vec<Finding>> {
 }
 
 /// What is to be said about the name or the description of an image that is public, if anything.
+///
+/// # Examples
+///
+/// ```
+/// assert!(lfs_image::check_name("my-lfs-12").is_some());
+/// assert!(lfs_image::check_name("my-system-12").is_none());
+/// ```
 #[must_use]
 pub fn check_name(text: &str) -> Option<Finding> {
     let folded = text.to_ascii_lowercase().replace(['-', '_'], " ");

@@ -22,6 +22,8 @@ const CONNECT: Duration = Duration::from_secs(15);
 pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// Where the account is, and who asks. The default is what the `aws` command would use.
+///
+/// [`Upload`](super::Upload) has an example.
 #[derive(Clone, Debug, Default)]
 pub struct Connect {
     profile: Option<String>,
@@ -60,6 +62,8 @@ impl Connect {
 
 /// A connection to AWS. Profile, region and credentials are found as the `aws` command finds them: in its files, in the
 /// environment, from a login, from the instance that this runs on.
+///
+/// [`Upload`](super::Upload) has an example.
 #[derive(Debug)]
 pub struct Aws {
     runtime: Runtime,

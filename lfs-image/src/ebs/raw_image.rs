@@ -19,6 +19,8 @@ use crate::raw::store::{Position, ReadAt};
 use crate::table::{self, CODE, Gpt, Label, SECTOR, Table};
 
 /// A raw image in a file or on a device.
+///
+/// [`Upload`](super::Upload) has an example.
 #[derive(Debug)]
 pub struct RawImage {
     path: PathBuf,

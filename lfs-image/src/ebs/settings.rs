@@ -9,6 +9,8 @@ pub const BLOCK: u64 = 512 << 10;
 
 /// What a snapshot is to be like, and how to send it. The default is a snapshot as large as the image needs, encrypted where
 /// the account's default says so.
+///
+/// [`Upload`](super::Upload) has an example.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     pub(crate) volume_gib: Option<u64>,

@@ -14,6 +14,8 @@ use crate::raw::sink::Sink;
 use crate::raw::store::{Position, ReadAt};
 
 /// An image that a snapshot is made of.
+///
+/// [`Upload`](super::Upload) has an example.
 #[derive(Clone, Copy)]
 pub struct Source<'a>(Kind<'a>);
 

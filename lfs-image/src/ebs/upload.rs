@@ -27,6 +27,35 @@ use crate::raw::num::fit;
 /// So long after the last block the service gives up a snapshot that nobody completes.
 const TIMEOUT_MINUTES: i32 = 24 * 60;
 /// An upload that is about to be run.
+///
+/// # Examples
+///
+/// From a raw image to a snapshot; killed and run again, it goes on where it was:
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use lfs_image::ebs::{Aws, Connect, RawImage, Settings, Source, Transfer, Upload, Watch};
+///
+/// struct Quiet;
+///
+/// impl Watch for Quiet {
+///     fn at(&mut self, _transfer: &Transfer) -> lfs_image::Result<()> {
+///         Ok(())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let image = RawImage::open("out.img")?;
+/// let aws = Aws::connect(&Connect::new())?;
+/// let settings = Settings::new().description("my system");
+/// let upload = Upload::new(&aws, &settings).journal(Path::new("out.img.push"));
+/// let uploaded = upload.run(&Source::raw(&image), &mut Quiet)?;
+/// uploaded.forget_journal()?;
+/// println!("{}", uploaded.snapshot_id);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Upload<'a> {
     pub(super) aws: &'a Aws,
@@ -48,6 +77,8 @@ impl std::fmt::Debug for Upload<'_> {
 
 /// A snapshot that the service has been told is complete. It may take it a while to say so itself
 /// ([`SnapshotState::Completed`]).
+///
+/// [`Upload`] has an example.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Uploaded {

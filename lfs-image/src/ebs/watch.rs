@@ -3,6 +3,8 @@
 use crate::error::Result;
 
 /// Hears how far a transfer is, on the thread that started it, several times a second.
+///
+/// [`Upload`](super::Upload) has an example.
 pub trait Watch {
     /// So far it is.
     ///

@@ -10,6 +10,48 @@ use crate::error::{Error, Result};
 /// three ways that mean different things: data; *allocated zeros*, which somebody will read and expect to be zero (a
 /// journal, a file allocation table); and *unallocated* space, which nobody will read before writing it. A file may
 /// leave holes for the last two. An upload must send the second and may leave out the third.
+///
+/// # Examples
+///
+/// How much of an image somebody would have to send:
+///
+/// ```
+/// use lfs_image::{Boot, Image, ImageSpec, NoStore, Result, Sink, Tree};
+///
+/// #[derive(Default)]
+/// struct Sent(u64);
+///
+/// impl Sink for Sent {
+///     type Receipt = u64;
+///
+///     fn begin(&mut self, _len: u64) -> Result<()> {
+///         Ok(())
+///     }
+///
+///     fn data(&mut self, _offset: u64, bytes: &[u8]) -> Result<()> {
+///         self.0 += bytes.len() as u64;
+///         Ok(())
+///     }
+///
+///     fn zeros(&mut self, _offset: u64, len: u64) -> Result<()> {
+///         self.0 += len;
+///         Ok(())
+///     }
+///
+///     fn unallocated(&mut self, _offset: u64, _len: u64) -> Result<()> {
+///         Ok(())
+///     }
+///
+///     fn finish(self) -> Result<u64> {
+///         Ok(self.0)
+///     }
+/// }
+///
+/// let image = Image::plan(Tree::new(), &NoStore, &ImageSpec::new().size(64 << 20).boot(Boot::None))?;
+/// let sent = image.write(&NoStore, Sent::default(), &mut ())?;
+/// assert!(sent > 0 && sent < 16 << 20, "{sent}");
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 pub trait Sink {
     /// What [`finish`](Sink::finish) hands back: a digest, a snapshot id.
     type Receipt;

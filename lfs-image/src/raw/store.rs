@@ -7,6 +7,8 @@ use crate::error::Result;
 /// Where a run of content begins: a source and a byte offset in it, packed into 64 bits.
 ///
 /// Content of millions of files is remembered this way, so it is small: 16 bits of source, 48 bits (256 TiB) of offset.
+///
+/// [`ReadAt`] has an example.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Position(u64);
 
@@ -43,6 +45,30 @@ impl Position {
 }
 
 /// Reads content back by position. The walk's source of file data.
+///
+/// # Examples
+///
+/// Content that is made when it is asked for:
+///
+/// ```
+/// use lfs_image::{Content, Position, ReadAt, Result};
+///
+/// struct Counting;
+///
+/// impl ReadAt for Counting {
+///     fn read_exact_at(&self, at: Position, buf: &mut [u8]) -> Result<()> {
+///         for (byte, n) in buf.iter_mut().zip(at.offset()..) {
+///             *byte = n.to_le_bytes()[0];
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let at = Position::new(0, 7).expect("7 is less than 256 TiB");
+/// let content = Content::stored(at, 100);
+/// assert_eq!(content.read(&Counting, 0, 3)?, [7, 8, 9]);
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 pub trait ReadAt {
     /// Fills `buf` with the bytes at `at`.
     ///
@@ -60,6 +86,8 @@ pub trait ReadAt {
 }
 
 /// A store with nothing in it, for trees whose content is all in memory.
+///
+/// The example of [`Image`](crate::Image) uses it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoStore;
 

@@ -110,6 +110,19 @@ impl Tree {
     /// # Errors
     ///
     /// After 2^32 different sets.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lfs_image::{Content, Kind, Meta, NodeId, Tree, Xattrs};
+    ///
+    /// let mut tree = Tree::new();
+    /// let mut meta = Meta::default();
+    /// meta.xattrs = tree.intern(Xattrs::from([(b"user.origin"[..].into(), b"here"[..].into())]))?;
+    /// let id = tree.insert(NodeId::ROOT, b"motd", meta, Kind::File(Content::empty()))?;
+    /// assert_eq!(tree.xattrs(tree.node(id).meta.xattrs).len(), 1);
+    /// # Ok::<(), lfs_image::Error>(())
+    /// ```
     pub fn intern(&mut self, xattrs: Xattrs) -> Result<XattrSet> {
         if xattrs.is_empty() {
             return Ok(XattrSet::EMPTY);

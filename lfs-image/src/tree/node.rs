@@ -28,6 +28,8 @@ impl NodeId {
 pub type Xattrs = BTreeMap<Box<[u8]>, Box<[u8]>>;
 
 /// Names a set of extended attributes of one tree; inodes with equal sets share it.
+///
+/// See [`Tree::intern`](super::Tree::intern), and the example `tree_in_code`, which gives a file a capability.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct XattrSet(pub(super) u32);
 
@@ -108,6 +110,8 @@ impl Kind {
 }
 
 /// A directory's entries in byte order of their names, without `.` and `..`.
+///
+/// [`Tree::insert`](super::Tree::insert) and [`Tree::link`](super::Tree::link) fill it; the example of [`Tree`](super::Tree) makes one.
 #[derive(Clone, Debug)]
 pub struct Directory {
     pub(super) entries: BTreeMap<Name, NodeId>,
@@ -162,6 +166,21 @@ pub struct Device {
 }
 
 /// The content of a file: its size, and where its bytes are.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::{Content, NoStore, Position, Segment};
+///
+/// let text = Content::bytes(*b"hello");
+/// assert_eq!(text.read(&NoStore, 1, 3)?, b"ell");
+///
+/// // A GiB of hole with a block of data in the middle, which is in a store at its beginning.
+/// let at = Position::new(0, 0).expect("the first byte of a source");
+/// let sparse = Content::sparse(1 << 30, [Segment { offset: 1 << 29, len: 4096, at }])?;
+/// assert_eq!(sparse.runs().collect::<Vec<_>>(), [(1 << 29, 4096)]);
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Content {
     pub(crate) size: u64,
@@ -286,6 +305,8 @@ impl Content {
 }
 
 /// An inode: attributes, what it is, how many names it has.
+///
+/// [`Tree::node`](super::Tree::node) gives it out; see the example of [`Tree`](super::Tree).
 #[derive(Clone, Debug)]
 pub struct Node {
     /// Owner, permissions, times, attributes.
