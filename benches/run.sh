@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 bench=$CACHE/bench
 mkdir -p "$bench"
 
-cargo build --release --locked -p lfs-image-cli >&2
+cargo build --release --locked -p lfs-image-cli --no-default-features --features zstd-c >&2
 target=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 tools=(--tool "lfs-image=$target/release/lfs-image")
 
@@ -42,17 +42,5 @@ END
 if (get_mke2fs "$bench/mke2fs") && "$bench/mke2fs/mke2fs" -V >&2; then
     tools+=(--tool "mke2fs=$bench/mke2fs/mke2fs")
 fi
-
-input() {
-    local file=$bench/$1.tar
-    if [ ! -e "$file" ]; then
-        say "making the input '$1'"
-        if [ "$1" = demo ]; then scripts/make-rootfs.sh "$file"; else
-            python3 benches/make-input.py "$1" "$file.part"
-            mv "$file.part" "$file"
-        fi
-    fi
-}
-for name in demo small large wide; do input "$name"; done
 
 python3 benches/measure.py --rounds "${1:-5}" --inputs "$bench" --report benches/README.md "${tools[@]}"
