@@ -23,6 +23,7 @@ test:
 	tests/support/get-boot-files.sh $(BOOT_FILES)
 	scripts/get-boto3.sh >/dev/null
 	LFS_IMAGE_BOOT_FILES=$(BOOT_FILES) cargo test --workspace --no-fail-fast
+	benches/gate.py
 
 check:
 	cargo fmt --all --check

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Measure tools side by side.
 
-    measure.py --tool lfs-image=PATH --only plain-tree --rounds 3      one row, printed
-    measure.py --tool lfs-image=PATH --list                            the rows there are
+    measure.py --list                                                  the rows there are
+    measure.py --tool lfs-image=PATH --only plain-tree --rounds 3      one of them, printed
+    measure.py --tool lfs-image=PATH --tool old=PATH --only curve      beside another build of ours
 
 run.sh calls it for the whole table, which goes into README.md (--report).
 
@@ -18,7 +19,7 @@ import time
 
 import report
 from rows import HERE, Bench
-from turns import PATIENCE, GaveUp, clear, take, warm
+from turns import LIMIT, PATIENCE, GaveUp, clear, take, warm
 
 
 def main():
@@ -29,13 +30,12 @@ def main():
     parser.add_argument("--inputs", default=os.path.join(cache, "bench"), help="where inputs are made and outputs written")
     parser.add_argument("--only", action="append", default=[], metavar="ROW", help="a row, or the first part of its name")
     parser.add_argument("--list", action="store_true", help="name the rows")
-    parser.add_argument("--huge", type=int, default=20, metavar="GIB", help="size of the largest file")
     parser.add_argument("--report", metavar="FILE", help="write the table into this file")
     parser.add_argument("--reasons", default=os.path.join(HERE, "misses.toml"), help="why goals are missed")
     parser.add_argument("--tool", action="append", default=[], metavar="NAME=PROGRAM")
     options = parser.parse_args()
     programs = dict(tool.split("=", 1) for tool in options.tool)
-    bench = Bench(options.inputs, programs, options.huge)
+    bench = Bench(options.inputs, programs)
     if options.list:
         print("\n".join(bench.rows))
         return
@@ -61,13 +61,12 @@ def measure(name, row, rounds):
     """Turns of each tool, and what kept the others from having any."""
     results = {tool: [] for tool in row.commands}
     given_up = {tool: "absent" for tool in row.absent}
-    stop = row.start() if row.start else None
     try:
         for path in row.inputs:
             warm(path)
         for number in range(min(rounds, row.rounds)):
             for tool, command in row.commands.items():
-                if tool in given_up or (number and results[tool][0].wall > PATIENCE and command.limit <= 60):
+                if tool in given_up or (number and results[tool][0].wall > PATIENCE and command.limit <= LIMIT):
                     continue
                 clear(row.out)
                 try:
@@ -77,8 +76,8 @@ def measure(name, row, rounds):
                 print(f"  {name} {number + 1} {tool}: {given_up.get(tool) or results[tool][-1]}", file=sys.stderr)
         clear(row.out)
     finally:
-        if stop:
-            stop()
+        if row.stop:
+            row.stop()
     return results, given_up
 
 

@@ -2,21 +2,26 @@
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 from dataclasses import dataclass, field
 
-from turns import Command, clear, shell, take
+from turns import Command, clear, shell, warm
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OURS = "lfs-image"
 MKE2FS = "mke2fs -d"
 DRY = "lfs-image --dry-run"
-# The peers, and the program that each one is.
+# The tools beside ours, and the program that each one is.
 PEERS = {"mkext4": "mkext4", "tar2ext4": "tar2ext4", MKE2FS: "mke2fs"}
 PACKERS = {"zstd": ("zst", ["zstd", "-T0"]), "gzip": ("gz", ["gzip", "-n"]), "xz": ("xz", ["xz", "-2", "-T0"])}
 CURVE = (10_000, 100_000, 1_000_000, 3_000_000)
+# GiB: the largest of these that fits twice on the disk.
+HUGE = (20, 10, 5, 2)
+# Requests at a time; and in a second, which the service takes for a snapshot.
+JOBS, RATE = 8, 1000
 
 
 @dataclass
@@ -46,8 +51,8 @@ class Row:
     absent: list = field(default_factory=list)
     # How many entries each tool works on, where that is what the row is about.
     entries: dict = field(default_factory=dict)
-    # Called before the first turn; returns what to call after the last.
-    start: object = None
+    # Called after the last turn.
+    stop: object = None
 
 
 def median(results, tool, what):
@@ -66,8 +71,8 @@ def ratio(what, tool, base):
 class Bench:
     """Where things are, and the rows made of them."""
 
-    def __init__(self, folder, programs, huge):
-        self.folder, self.programs, self.gib = folder, programs, huge
+    def __init__(self, folder, programs):
+        self.folder, self.programs = folder, programs
         self.out = os.path.join(folder, "out.img")
         self.rows = {
             **{f"plain-{name}": (self.plain, name) for name in ("rootfs", "tree")},
@@ -75,6 +80,7 @@ class Bench:
             "million": (self.million,),
             "wide": (self.wide,),
             "sparse": (self.sparse,),
+            "push": (self.push,),
             "start": (self.start,),
             "curve": (self.curve,),
             # The last: it drives everything else out of the page cache.
@@ -83,7 +89,14 @@ class Bench:
 
     def row(self, name):
         make, *words = self.rows[name]
-        return make(*words)
+        row = make(*words)
+        if "old" in self.programs:
+            # Another build of ours, run on the same.
+            for tool, command in list(row.commands.items()):
+                if command.argv and command.argv[0] == self.programs[OURS]:
+                    argv = [self.programs["old"], *command.argv[1:]]
+                    row.commands[f"{tool} (old)"] = Command(argv, command.env, command.limit, command.times, command.out)
+        return row
 
     def input(self, name):
         """The path of an input, which is made if it isn't there."""
@@ -94,7 +107,7 @@ class Bench:
             if ending:
                 packer = next(argv for suffix, argv in PACKERS.values() if suffix == ending[1:])
                 with open(path + ".part", "wb") as file:
-                    subprocess.run([*packer, "-q" if packer[0] != "gzip" else "-c", "-c", self.input(base + ".tar")], stdout=file, check=True)
+                    subprocess.run([*packer, "-c", self.input(base + ".tar")], stdout=file, check=True)
             elif base == "rootfs":
                 subprocess.run([os.path.join(HERE, "../scripts/make-rootfs.sh"), path + ".part"], check=True)
             else:
@@ -151,7 +164,7 @@ class Bench:
         commands = {"cat": self.cat(archive), OURS: self.ours(archive)}
         if name == "rootfs":
             commands[DRY] = self.ours(archive, "--dry-run")
-            goals.append(Goal("dry-run", "planning alone, of the full run", self.dry, most=10, unit="%"))
+            goals.append(Goal("dry-run", "planning alone, of the full run", self.percent("wall", DRY, OURS), most=10, unit="%"))
         return Row(
             {"rootfs": "A Debian root filesystem, plain tar", "tree": "A tree of 70,000 entries, plain tar"}[name],
             {**commands, **self.peers(archive)},
@@ -161,11 +174,6 @@ class Bench:
             note=self.content(archive),
             absent=self.absent(),
         )
-
-    @staticmethod
-    def dry(results):
-        part = ratio("wall", DRY, OURS)(results)
-        return part and part * 100
 
     def packed(self, name, packer):
         archive = self.input(f"{name}.tar.{PACKERS[packer][0]}")
@@ -202,7 +210,7 @@ class Bench:
                     most=memory,
                     unit=" MiB",
                 ),
-                Goal("dry-run", "planning alone, of the full run", self.dry, most=40, unit="%"),
+                Goal("dry-run", "planning alone, of the full run", self.percent("wall", DRY, OURS), most=40, unit="%"),
             ],
             inputs=[archive],
             out=self.out,
@@ -224,19 +232,94 @@ class Bench:
         )
 
     def huge(self):
-        archive = self.input(f"huge-{self.gib}.tar")
+        names = {gib: f"huge-{gib}.tar" for gib in HUGE}
+        there = {gib: os.path.exists(os.path.join(self.folder, name)) for gib, name in names.items()}
+        free = shutil.disk_usage(self.folder).free >> 30
+        gib = next((gib for gib in HUGE if free > gib * (2 - there[gib]) + 5), HUGE[-1])
+        archive = self.input(names[gib])
         commands = {"cat": self.cat(archive), OURS: self.ours(archive)}
         for command in commands.values():
             command.limit = 600
+        notes = []
+        if gib < HUGE[0]:
+            notes.append(f"The disk has no room for {HUGE[0]} GiB twice.")
+        if gib > 8:
+            notes.append("More than the page cache holds: the disk is measured, too.")
         return Row(
-            f"One file of {self.gib} GiB",
+            f"One file of {gib} GiB",
             commands,
             [Goal("wall", "time of `cat`", ratio("wall", OURS, "cat"), most=1.1)],
             inputs=[archive],
             out=self.out,
             rounds=2,
-            note="More than the page cache holds: the disk is measured, too." if self.gib > 8 else "",
+            note=" ".join(notes),
         )
+
+    def push(self):
+        """An upload beside a client that sends the same blocks and does nothing else, to a server that forgets them."""
+        names = ("push", "discard-server", "bare-client")
+        what, bare, paced = "lfs-image push", "bare client", f"bare client, {RATE} requests a second"
+        title = "Push of the plan to a server on loopback that discards"
+        goals = [
+            Goal("bare", "throughput of a bare client", self.percent("wall", bare, what), least=80, unit="%"),
+            Goal(
+                "paced",
+                f"throughput of a bare client that keeps to the service's {RATE} requests a second",
+                self.percent("wall", paced, what),
+                least=80,
+                unit="%",
+            ),
+        ]
+        if not all(name in self.programs for name in names):
+            return Row(title, {}, goals, base=bare, absent=[what, bare])
+        program, server, client = (self.programs[name] for name in names)
+        archive, image = self.input("tree.tar"), os.path.join(self.folder, "push.img")
+        blocks = os.path.join(self.folder, "push.blocks")
+        options = ["--boot", "none", "--target", "ec2"]
+        clear(image)
+        subprocess.run([self.programs[OURS], "-q", "raw", archive, image, *options], check=True)
+        process = subprocess.Popen([server, blocks], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        port = process.stdout.readline().strip()
+        environment = {
+            "AWS_ACCESS_KEY_ID": "AKIABENCHEXAMPLE0001",
+            "AWS_SECRET_ACCESS_KEY": "bench/secret+key/EXAMPLE",
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+        push = [program, "-q", "push", archive, *options, "--snapshot-only", "--no-resume", "--force"]
+        push += ["--jobs", str(JOBS), "--endpoint-url", f"http://127.0.0.1:{port}"]
+        # The first one also leaves the list of its blocks.
+        subprocess.run(push, check=True, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
+        with open(blocks, encoding="utf-8") as file:
+            count = sum(1 for _ in file)
+        warm(image)
+        bare_client = [client, port, image, blocks, str(JOBS)]
+
+        def stop():
+            process.stdin.close()
+            process.wait(timeout=10)
+            clear(image, blocks)
+
+        return Row(
+            title,
+            {bare: Command(bare_client), paced: Command([*bare_client, str(RATE)]), what: Command(push, environment)},
+            goals,
+            base=bare,
+            inputs=[archive, image],
+            out=self.out,
+            note=f"{count:,} blocks of 512 KiB, {JOBS} at a time, from the plain tar; the bare client reads them from an image.",
+            stop=stop,
+        )
+
+    @staticmethod
+    def percent(what, tool, base):
+        def value(results):
+            part = ratio(what, tool, base)(results)
+            return part and part * 100
+
+        return value
 
     def sparse(self):
         sparse, dense = self.input("sparse.tar"), self.input("dense.tar")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 # A tool that takes longer than PATIENCE seconds gets one turn; after LIMIT seconds it is stopped.
 PATIENCE = 10
-LIMIT = 60
+LIMIT = 40
 
 
 class GaveUp(Exception):

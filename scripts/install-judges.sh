@@ -14,6 +14,8 @@ JUDGES=(
     mmdebstrap busybox-static binutils ca-certificates
     # what is made into hosts, and edited
     openssh-client patch
+    # what instructions are counted with
+    valgrind
     # for the C zstd in the command
     gcc libc6-dev
 )
