@@ -277,7 +277,7 @@ class Bench:
         blocks = os.path.join(self.folder, "push.blocks")
         options = ["--boot", "none", "--target", "ec2"]
         clear(image)
-        subprocess.run([self.programs[OURS], "-q", "raw", archive, image, *options], check=True)
+        subprocess.run([self.programs[OURS], "-q", "raw", archive, image, *options], check=True, stdout=subprocess.DEVNULL)
         process = subprocess.Popen([server, blocks], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         port = process.stdout.readline().strip()
         environment = {
