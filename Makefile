@@ -23,6 +23,7 @@ test:
 	tests/support/get-boot-files.sh $(BOOT_FILES)
 	scripts/get-boto3.sh >/dev/null
 	LFS_IMAGE_BOOT_FILES=$(BOOT_FILES) cargo test --workspace --no-fail-fast
+	python3 benches/test_benches.py
 	benches/gate.py
 
 check:
@@ -35,7 +36,7 @@ check:
 	tree=$$(cargo tree -p lfs-image -e normal,build --prefix none --locked); ! grep -E '^(cc|cmake|pkg-config|bindgen) ' <<<"$$tree"
 
 bench:
-	scripts/install-judges.sh bench
+	scripts/install-judges.sh
 	benches/run.sh
 
 clean:

@@ -167,7 +167,7 @@ def compare(numbers, name, key, number):
         print(f"{name}: gate.txt doesn't know {version} yet (benches/gate.py --bless)", file=sys.stderr)
     elif change < -limit:
         print(f"{name}: it has become less: keep it so (benches/gate.py --bless)", file=sys.stderr)
-    return f"  {said}" if change > limit else None
+    return f"  {said}" if number > known[closest] * (1 + limit) else None
 
 
 def distance(other, version):

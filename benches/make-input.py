@@ -95,18 +95,17 @@ def tree(tar, entries=70_000, content=1_460_000_000):
     pool = memoryview(text(48 * MIB))
     numbers = array.array("I", noise(5, entries * 4))
     sizes = array.array("I", noise(6, entries * 4))
-    directories, written, folder = 0, 0, b"."
+    directories, written = 0, 0
     for number in range(entries - 1):
         pick = numbers[number] % 100
         if number % 12 == 0:
-            parent = b"./usr" if directories % 7 else b"./usr/share%02d" % (directories // 700)
+            share = b"./usr/share%02d" % ((directories - 1) // 700)
             if directories == 0:
-                parent, folder = b".", b"./usr"
-            elif directories % 700 == 7:
-                folder = b"./usr/share%02d" % (directories // 700)
+                folder = b"./usr"
+            elif directories % 700 == 1:
+                folder = share
             else:
-                parent = b"./usr/share%02d" % (directories // 700) if directories > 7 else b"./usr"
-                folder = b"%s/package-%05d" % (parent, directories)
+                folder = b"%s/package-%05d" % (share, directories)
             tar.add(folder, DIRECTORY)
             directories += 1
         elif pick < 8:

@@ -42,6 +42,7 @@ def main():
     if "lfs-image" not in programs:
         parser.error("which lfs-image? (--tool lfs-image=PATH)")
     os.makedirs(options.inputs, exist_ok=True)
+    bench.refresh()
     names = [name for name in bench.rows if not options.only or any(name.startswith(only) for only in options.only)]
     if not names:
         parser.error("there is no such row (--list names them)")

@@ -1,5 +1,6 @@
 """The rows of the table: what is run against what, and what is aimed at."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -86,6 +87,21 @@ class Bench:
             # The last: it drives everything else out of the page cache.
             "huge": (self.huge,),
         }
+
+    def refresh(self):
+        """Inputs that another version of make-input.py has made are made anew."""
+        with open(os.path.join(HERE, "make-input.py"), "rb") as file:
+            digest = hashlib.sha256(file.read()).hexdigest()
+        note = os.path.join(self.folder, "make-input.sha256")
+        if os.path.exists(note):
+            with open(note, encoding="utf-8") as file:
+                if file.read().strip() == digest:
+                    return
+        for name in os.listdir(self.folder):
+            if ".tar" in name and not name.startswith("rootfs"):
+                os.unlink(os.path.join(self.folder, name))
+        with open(note, "w", encoding="utf-8") as file:
+            file.write(digest + "\n")
 
     def row(self, name):
         make, *words = self.rows[name]

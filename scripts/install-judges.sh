@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install-judges.sh [bench]: install the programs that judge our images in the tests. None of them is needed to make an image.
+# install-judges.sh: install the programs that judge our images in the tests. None of them is needed to make an image.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -14,12 +14,11 @@ JUDGES=(
     mmdebstrap busybox-static binutils ca-certificates
     # what is made into hosts, and edited
     openssh-client patch
-    # what instructions are counted with
-    valgrind
+    # what is measured and counted with
+    time valgrind
     # for the C zstd in the command
     gcc libc6-dev
 )
-[ "${1:-}" != bench ] || JUDGES+=(time)
 # mmdebstrap without root maps user ids.
 [ "$(id -u)" = 0 ] || JUDGES+=(uidmap)
 
