@@ -27,7 +27,7 @@ def main():
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     cache = os.environ.get("LFS_IMAGE_CACHE") or os.path.join(cache, "lfs-image")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--inputs", default=os.path.join(cache, "bench"), help="where inputs are made and outputs written")
+    parser.add_argument("--cache", default=os.path.join(cache, "bench"), help="where inputs are made and outputs written")
     parser.add_argument("--only", action="append", default=[], metavar="ROW", help="a row, or the first part of its name")
     parser.add_argument("--list", action="store_true", help="name the rows")
     parser.add_argument("--report", metavar="FILE", help="write the table into this file")
@@ -35,13 +35,12 @@ def main():
     parser.add_argument("--tool", action="append", default=[], metavar="NAME=PROGRAM")
     options = parser.parse_args()
     programs = dict(tool.split("=", 1) for tool in options.tool)
-    bench = Bench(options.inputs, programs)
+    bench = Bench(options.cache, programs)
     if options.list:
         print("\n".join(bench.rows))
         return
     if "lfs-image" not in programs:
         parser.error("which lfs-image? (--tool lfs-image=PATH)")
-    os.makedirs(options.inputs, exist_ok=True)
     bench.refresh()
     names = [name for name in bench.rows if not options.only or any(name.startswith(only) for only in options.only)]
     if not names:

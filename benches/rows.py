@@ -72,9 +72,10 @@ def ratio(what, tool, base):
 class Bench:
     """Where things are, and the rows made of them."""
 
-    def __init__(self, folder, programs):
-        self.folder, self.programs = folder, programs
-        self.out = os.path.join(folder, "out.img")
+    def __init__(self, cache, programs):
+        # All that is in it was made here.
+        self.folder, self.programs = os.path.join(cache, "inputs"), programs
+        self.out = os.path.join(self.folder, "out.img")
         self.rows = {
             **{f"plain-{name}": (self.plain, name) for name in ("rootfs", "tree")},
             **{f"{packer}-{name}": (self.packed, name, packer) for packer in PACKERS for name in ("rootfs", "tree")},
@@ -90,6 +91,7 @@ class Bench:
 
     def refresh(self):
         """Inputs that another version of make-input.py has made are made anew."""
+        os.makedirs(self.folder, exist_ok=True)
         with open(os.path.join(HERE, "make-input.py"), "rb") as file:
             digest = hashlib.sha256(file.read()).hexdigest()
         note = os.path.join(self.folder, "make-input.sha256")
@@ -98,7 +100,7 @@ class Bench:
                 if file.read().strip() == digest:
                     return
         for name in os.listdir(self.folder):
-            if ".tar" in name and not name.startswith("rootfs"):
+            if not name.startswith("rootfs"):
                 os.unlink(os.path.join(self.folder, name))
         with open(note, "w", encoding="utf-8") as file:
             file.write(digest + "\n")

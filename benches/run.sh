@@ -74,4 +74,4 @@ if [ "$(id -u)" = 0 ]; then
 fi
 
 if [ $# = 0 ]; then set -- --report benches/README.md; fi
-python3 benches/measure.py --inputs "$bench" "${tools[@]}" "$@"
+python3 benches/measure.py --cache "$bench" "${tools[@]}" "$@"
