@@ -18,8 +18,8 @@ import sys
 import time
 
 import report
-from rows import HERE, Bench
-from turns import LIMIT, PATIENCE, GaveUp, clear, take, warm
+from rows import HERE, PEERS, Bench
+from turns import PATIENCE, GaveUp, clear, take, warm
 
 
 def main():
@@ -66,7 +66,7 @@ def measure(name, row, rounds):
             warm(path)
         for number in range(min(rounds, row.rounds)):
             for tool, command in row.commands.items():
-                if tool in given_up or (number and results[tool][0].wall > PATIENCE and command.limit <= LIMIT):
+                if tool in given_up or (number and tool in PEERS and results[tool][0].wall > PATIENCE):
                     continue
                 clear(row.out)
                 try:

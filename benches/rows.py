@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 
-from turns import Command, clear, shell, warm
+from turns import LIMIT, Command, clear, shell, warm
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OURS = "lfs-image"
@@ -160,6 +160,8 @@ class Bench:
                 [program[MKE2FS], "-q", "-F", "-t", "ext4", "-N", str(inodes), "-d", archive, self.out, f"{size // 1024}k"]
             ),
         }
+        for command in commands.values():
+            command.limit = LIMIT
         return {tool: command for tool, command in commands.items() if program[tool]}
 
     def absent(self):
@@ -255,9 +257,6 @@ class Bench:
         free = shutil.disk_usage(self.folder).free >> 30
         gib = next((gib for gib in HUGE if free > gib * (2 - there[gib]) + 5), HUGE[-1])
         archive = self.input(names[gib])
-        commands = {"cat": self.cat(archive), OURS: self.ours(archive)}
-        for command in commands.values():
-            command.limit = 600
         notes = []
         if gib < HUGE[0]:
             notes.append(f"The disk has no room for {HUGE[0]} GiB twice.")
@@ -265,7 +264,7 @@ class Bench:
             notes.append("More than the page cache holds: the disk is measured, too.")
         return Row(
             f"One file of {gib} GiB",
-            commands,
+            {"cat": self.cat(archive), OURS: self.ours(archive)},
             [Goal("wall", "time of `cat`", ratio("wall", OURS, "cat"), most=1.1)],
             inputs=[archive],
             out=self.out,

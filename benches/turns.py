@@ -7,9 +7,10 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 
-# A tool that takes longer than PATIENCE seconds gets one turn; after LIMIT seconds it is stopped.
+# A peer that takes longer than PATIENCE seconds gets one turn; after LIMIT seconds it is stopped. All else is waited for.
 PATIENCE = 10
 LIMIT = 40
+ENDLESS = 900
 
 
 class GaveUp(Exception):
@@ -23,7 +24,7 @@ class Command:
     argv: list
     env: dict = field(default_factory=dict)
     # How long it may take.
-    limit: float = LIMIT
+    limit: float = ENDLESS
     # Run so many times in one turn, which is the mean of them; `out` is removed in between.
     times: int = 1
     out: str = None
