@@ -26,6 +26,8 @@ test:
 	scripts/get-archives.sh >/dev/null
 	scripts/get-boto3.sh >/dev/null
 	LFS_IMAGE_BOOT_FILES=$(BOOT_FILES) cargo test --workspace --no-fail-fast
+	python3 benches/test_benches.py
+	benches/gate.py
 
 check:
 	cargo fmt --all --check
@@ -38,7 +40,7 @@ check:
 	tree=$$(cargo tree -p lfs-image -e normal,build --prefix none --locked); ! grep -E '^(cc|cmake|pkg-config|bindgen) ' <<<"$$tree"
 
 bench:
-	scripts/install-judges.sh bench
+	scripts/install-judges.sh
 	benches/run.sh
 
 dist:

@@ -1,18 +1,35 @@
 #!/usr/bin/env bash
-# run.sh [ROUNDS]: measure lfs-image beside what else makes an ext4 image of a tarball, and write the table into
-# benches/README.md. Needs some 20 GB in the cache folder (LFS_IMAGE_CACHE puts it elsewhere).
+# run.sh: measure lfs-image beside what else does the work, and write the table into benches/README.md.
+# run.sh OPTION...: options for measure.py; with --only and a row's name, that row is measured and printed.
+#
+# Needs some 60 GB in the cache folder (LFS_IMAGE_CACHE puts it elsewhere), and a quarter of an hour; the first time another one, to
+# build the programs and make the inputs. TAR2EXT4 may name a build of hcsshim's tar2ext4, which nobody packages; without it
+# and without one in PATH, it is absent from the table.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../scripts/lib.sh"
 cd "$(dirname "$0")/.."
 
 bench=$CACHE/bench
-mkdir -p "$bench"
+mkdir -p "$bench/bin"
+target=$(cargo metadata --format-version 1 --no-deps --locked | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
-cargo build --release --locked -p lfs-image-cli >&2
-target=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-tools=(--tool "lfs-image=$target/release/lfs-image")
+# The program under another name, so that the next build doesn't replace it.
+build() {
+    local name=$1 program=$2
+    shift 2
+    cargo build --release --locked "$@" >&2
+    cp "$target/release/$program" "$bench/bin/$name"
+    tools+=(--tool "$name=$bench/bin/$name")
+}
+tools=()
+build lfs-image lfs-image -p lfs-image-cli --no-default-features --features zstd-c
+if [ $# = 0 ] || [[ " $* " == *" push"* ]]; then
+    build push lfs-image -p lfs-image-cli
+    build discard-server discard-server -p lfs-image-bench
+    build bare-client bare-client -p lfs-image-bench
+fi
 
-# The peers stay away where they can't be had; their columns then, too.
+# The peers stay away where they can't be had; their lines say so then.
 if CARGO_TARGET_DIR=$bench/peers cargo build --release --locked --manifest-path benches/peers/mkext4/Cargo.toml >&2; then
     tools+=(--tool "mkext4=$bench/peers/release/mkext4-peer")
 fi
@@ -42,17 +59,19 @@ END
 if (get_mke2fs "$bench/mke2fs") && "$bench/mke2fs/mke2fs" -V >&2; then
     tools+=(--tool "mke2fs=$bench/mke2fs/mke2fs")
 fi
+if tar2ext4=$(command -v "${TAR2EXT4:-tar2ext4}"); then
+    tools+=(--tool "tar2ext4=$tar2ext4")
+fi
 
-input() {
-    local file=$bench/$1.tar
-    if [ ! -e "$file" ]; then
-        say "making the input '$1'"
-        if [ "$1" = demo ]; then scripts/make-rootfs.sh "$file"; else
-            python3 benches/make-input.py "$1" "$file.part"
-            mv "$file.part" "$file"
-        fi
-    fi
-}
-for name in demo small large wide; do input "$name"; done
+# A kernel lets a program write on at the speed of memory until a fifth of it waits for the disk: less than the largest outputs
+# here. It is the programs that are measured, so root's measurements let more wait. They put the limits back.
+if [ "$(id -u)" = 0 ] && [ "$(cat /proc/sys/vm/dirty{,_background}_bytes | sort -u)" = 0 ]; then
+    limits=(/proc/sys/vm/dirty_ratio /proc/sys/vm/dirty_background_ratio)
+    before=("$(cat "${limits[0]}")" "$(cat "${limits[1]}")")
+    # shellcheck disable=SC2064  # the values are known now
+    trap "echo ${before[0]} >${limits[0]}; echo ${before[1]} >${limits[1]}" EXIT
+    { echo 80 >"${limits[0]}" && echo 60 >"${limits[1]}"; } || say "the kernel's limits for unwritten data stay as they are"
+fi
 
-python3 benches/measure.py --rounds "${1:-5}" --inputs "$bench" --report benches/README.md "${tools[@]}"
+if [ $# = 0 ]; then set -- --report benches/README.md; fi
+python3 benches/measure.py --cache "$bench" "${tools[@]}" "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install-judges.sh [bench]: install the programs that judge our images in the tests. None of them is needed to make an image.
+# install-judges.sh: install the programs that judge our images in the tests. None of them is needed to make an image.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -16,10 +16,11 @@ JUDGES=(
     openssh-client patch
     # what a person sees
     tmux
+    # what is measured and counted with
+    time valgrind
     # for the C zstd in the command
     gcc libc6-dev
 )
-[ "${1:-}" != bench ] || JUDGES+=(time)
 # mmdebstrap without root maps user ids.
 [ "$(id -u)" = 0 ] || JUDGES+=(uidmap)
 
