@@ -32,7 +32,7 @@ impl Walk {
         make: Option<Timestamp>,
     ) -> Result<NodeId> {
         // Most entries are in the same directory as the one before.
-        if let Some((end, at)) = self.steps.last()
+        if let Some((end, at, _)) = self.steps.last()
             && *end == path.len()
             && self.path == path
         {
@@ -52,8 +52,7 @@ impl Walk {
             let len = path[start..].iter().position(|c| *c == b'/').unwrap_or(path.len() - start);
             end = start + len;
             at = step(tree, at, &path[start..end], &path[..end], make, &mut hops)?;
-            self.path.clear();
-            self.path.extend_from_slice(&path[..end]);
+            self.path.extend_from_slice(&path[self.path.len()..end]);
             self.steps.push((end, at, hops));
         }
         Ok(at)
