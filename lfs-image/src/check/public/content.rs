@@ -161,7 +161,7 @@ fn has_url_password(bytes: &[u8]) -> bool {
             c.is_ascii_whitespace()
                 || matches!(c, b'/' | b'"' | b'\'' | b'<' | b'>' | b'$' | b'{' | b'%' | b'(')
         };
-        let authority = &rest[..rest.iter().position(|c| is_end(c)).unwrap_or(rest.len())];
+        let authority = &rest[..rest.iter().position(is_end).unwrap_or(rest.len())];
         let Some(at) = authority.iter().rposition(|c| *c == b'@') else { continue };
         let Some(colon) = authority[..at].iter().position(|c| *c == b':') else { continue };
         let password = &authority[colon + 1..at];

@@ -113,8 +113,11 @@ fn scan(root: Root<'_>) -> Result<Vec<Secret>> {
     Ok(secrets)
 }
 
+/// What is done with a file: its inode, one of its paths, its content.
+type Each<'a> = dyn FnMut(NodeId, &[u8], &Content) -> Result<()> + 'a;
+
 /// Goes through all files that aren't empty.
-fn walk(root: Root<'_>, each: &mut dyn FnMut(NodeId, &[u8], &Content) -> Result<()>) -> Result<()> {
+fn walk(root: Root<'_>, each: &mut Each<'_>) -> Result<()> {
     let mut todo = vec![(NodeId::ROOT, Vec::new())];
     while let Some((id, path)) = todo.pop() {
         let Some(directory) = root.tree.node(id).as_directory() else { continue };
