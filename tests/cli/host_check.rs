@@ -230,8 +230,8 @@ fn nothing_secret_is_left_after_a_scrub() {
     let options = ["--table", "none", "--size", "64M", "--boot", "none"];
     raw(&archive, &out, &options);
     let mut wanted: Vec<String> = secrets.iter().map(|(path, _)| format!("/{path}")).collect();
-    wanted.push("/srv/innocent".to_owned());
     wanted.sort();
+    let innocent = "/srv/innocent".to_owned();
     for file in [&archive, &out] {
         let mut command = lfs_image();
         let output =
@@ -242,6 +242,9 @@ fn nothing_secret_is_left_after_a_scrub() {
         let mut found: Vec<String> =
             all.iter().filter(mends).map(|f| f["path"].as_str().unwrap().to_owned()).collect();
         found.sort();
+        // The reader of images doesn't tell which names are of one file.
+        let other_name = found.iter().position(|path| *path == innocent).map(|at| found.remove(at));
+        assert_eq!(other_name.is_some(), *file == archive, "{}", file.display());
         assert_eq!(found, wanted, "{}", file.display());
         assert!(all.iter().any(|finding| finding["id"] == "licences"));
     }

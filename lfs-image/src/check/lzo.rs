@@ -200,11 +200,11 @@ mod tests {
     fn instructions() {
         // Four literals, then five bytes from four back, the end.
         let end = [0x11, 0, 0];
-        let packed = [&[21][..], b"abcd", &[0b100_011_00, 0], &end].concat();
+        let packed = [&[21][..], b"abcd", &[0x8c, 0], &end].concat();
         assert_eq!(block(&packed, 100).unwrap(), b"abcdabcda");
         assert_eq!(block(&packed, 8), None, "more than the block has");
         // A run of 3 + 1, then one from before the start.
-        assert_eq!(block(&[&[1][..], b"abcd", &[0b100_111_00, 0], &end].concat(), 100), None);
+        assert_eq!(block(&[&[1][..], b"abcd", &[0x9c, 0], &end].concat(), 100), None);
         // 15 + 3 + 255 + 1 literals.
         let long = [&[0, 0, 1][..], &[7; 274], &end].concat();
         assert_eq!(block(&long, 1000).unwrap(), [7; 274]);

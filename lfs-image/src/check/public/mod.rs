@@ -89,7 +89,7 @@ pub(crate) fn scrub(editor: &mut Editor<'_>) -> Result<()> {
 fn scan(root: Root<'_>) -> Result<Vec<Secret>> {
     let mut secrets = Vec::new();
     let mut nodes = BTreeMap::new();
-    walk(root, |id, path, content| {
+    walk(root, &mut |id, path, content| {
         if let Some(secret) = look(root, path, content)? {
             nodes.insert(id, secret.path.clone());
             secrets.push(secret);
@@ -98,7 +98,7 @@ fn scan(root: Root<'_>) -> Result<Vec<Secret>> {
     })?;
     if !nodes.is_empty() {
         let mut more = Vec::new();
-        walk(root, |id, path, _| {
+        walk(root, &mut |id, path, _| {
             if let Some(first) = nodes.get(&id).filter(|first| *first != path) {
                 let what = format!("another name of {}", shown(first));
                 more.push(Secret { id: "hard-link", path: path.to_vec(), what, cure: Cure::Remove });
@@ -113,8 +113,11 @@ fn scan(root: Root<'_>) -> Result<Vec<Secret>> {
     Ok(secrets)
 }
 
+/// What is done with a file: its inode, one of its paths, its content.
+type Each<'a> = dyn FnMut(NodeId, &[u8], &Content) -> Result<()> + 'a;
+
 /// Goes through all files that aren't empty.
-fn walk(root: Root<'_>, mut each: impl FnMut(NodeId, &[u8], &Content) -> Result<()>) -> Result<()> {
+fn walk(root: Root<'_>, each: &mut Each<'_>) -> Result<()> {
     let mut todo = vec![(NodeId::ROOT, Vec::new())];
     while let Some((id, path)) = todo.pop() {
         let Some(directory) = root.tree.node(id).as_directory() else { continue };

@@ -39,7 +39,7 @@ pub(super) fn host_keys(editor: &mut Editor<'_>, system: &System, notes: &mut No
     let service = Service {
         name: "host-keys",
         what: "Make SSH host keys",
-        script: include_str!("first-boot/host-keys.sh").to_owned(),
+        script: include_str!("host-keys.sh").to_owned(),
         why: "each machine makes its own SSH host keys at first boot",
         order: "After=local-fs.target systemd-random-seed.service\nBefore=ssh.service sshd.service ssh.socket sshd.socket \
                 dropbear.service dropbear.socket\n",
@@ -65,7 +65,7 @@ pub(super) fn grow(editor: &mut Editor<'_>, system: &System, notes: &mut Notes) 
     let service = Service {
         name: "grow",
         what: "Grow the root filesystem to the size of its disk",
-        script: include_str!("first-boot/grow.sh").to_owned(),
+        script: include_str!("grow.sh").to_owned(),
         why: "the root filesystem grows to the size of its disk at boot",
         order: "After=local-fs.target\n",
         service: "",
@@ -123,7 +123,7 @@ fn script(with_key: bool, with_user_data: bool, authorized_keys: &str) -> String
         _ => "its user data says",
     };
     let answer = |yes| if yes { "yes" } else { "no" };
-    include_str!("first-boot/imds.sh")
+    include_str!("imds.sh")
         .replace("@what@", what)
         .replace("@authorized_keys@", authorized_keys)
         .replace("@with_key@", answer(with_key))
@@ -235,7 +235,7 @@ mod tests {
         stub("ssh-keygen", &format!("echo key >{}", at("etc/ssh/ssh_host_rsa_key").display()));
         let etc = format!("{}/", at("etc").display());
         let path = format!("PATH={}:", at("bin").display());
-        let script = include_str!("first-boot/host-keys.sh").replace("/etc/", &etc).replace("PATH=", &path);
+        let script = include_str!("host-keys.sh").replace("/etc/", &etc).replace("PATH=", &path);
         let run = || {
             let status = std::process::Command::new("sh").args(["-c", &script]).status().unwrap();
             (status.code(), std::fs::read_to_string(at("log")).unwrap_or_default())
