@@ -116,6 +116,8 @@ fn typeflags() {
     let archive = Tarball::new()
         .entry("v7", b'\0', b"data")
         .entry("v7 directory/", b'\0', b"")
+        .header(Header::new("with a size/", b'\0', 1))
+        .entry("with data/", b'\0', b"data")
         .entry("contiguous", b'7', b"data")
         .entry("label", b'V', b"data")
         .entry("dump", b'D', b"Yfile\0\0")
@@ -129,6 +131,8 @@ fn typeflags() {
     for (path, noun) in [
         ("v7", "file"),
         ("v7 directory", "directory"),
+        ("with a size", "directory"),
+        ("with data", "directory"),
         ("contiguous", "file"),
         ("dump", "directory"),
         ("directory", "directory"),
@@ -215,6 +219,14 @@ fn gnu_long_names() {
     );
     refused(Tarball::new().entry("L", b'L', b"name").end(), &["ends early", "is missing"]);
     refused(Tarball::new().pax(b'x', &[("path", b"p")]).end(), &["ends early", "is missing"]);
+}
+
+#[test]
+fn headers_that_belong_to_nothing_come_to_an_end() {
+    let headers = |n| (0..n).fold(Tarball::new(), |archive, _| archive.entry("L", b'L', b"name\0"));
+    let (tree, _) = read(headers(1023).file("f", b"x").end()).unwrap();
+    assert!(tree.lookup(b"name").is_some());
+    refused(headers(1024).file("f", b"x").end(), &["1024 headers in a row, up to byte 1048576"]);
 }
 
 #[test]

@@ -147,6 +147,19 @@ fn links_that_lead_nowhere_are_refused() {
     refused(long, &["more than 40"]);
 }
 
+/// As the kernel counts: in the whole path, or a path of nothing but links would take as long as it likes.
+#[test]
+fn links_are_counted_in_the_whole_path() {
+    let path = |links: usize, name: &str| "here/".repeat(links) + name;
+    let here = [dir("d"), symlink("here", "."), symlink("d/here", "./.././d")];
+    let tree = merge([&here[..], &[file(&path(40, "f"), 1), file(&path(3, "g"), 2)]].concat()).unwrap();
+    assert_eq!((size(&tree, "f"), size(&tree, "g")), (1, 2));
+    refused([&here[..], &[file(&path(41, "f"), 1)]].concat(), &["more than 40"]);
+    // What the last path led through doesn't count for the next one.
+    let many = (0..100).map(|n| file(&path(n % 40, &n.to_string()), 1));
+    assert!(merge(here.iter().cloned().chain(many)).is_ok());
+}
+
 #[test]
 fn the_last_entry_wins_for_every_pair_of_types() {
     use lfs_image::Device;

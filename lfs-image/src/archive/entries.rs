@@ -21,6 +21,9 @@ use crate::tree::{Content, Device, Entry, EntryKind, MAX_PATH, Meta, Times, Xatt
 /// The most bytes of a GNU long name: the longest path and its NUL.
 const MAX_LONG_NAME: u64 = MAX_PATH as u64 + 1;
 
+/// The most headers in a row that are no entries: more never end, or mean no good.
+const MAX_IN_A_ROW: u32 = 1024;
+
 /// Reads the entries of one archive.
 pub(super) struct Entries<'a> {
     source: &'a mut dyn Source,
@@ -50,7 +53,7 @@ impl<'a> Entries<'a> {
 
     /// The next entry and its extended attributes, up to the end of the archive.
     pub(super) fn next(&mut self) -> Result<Option<(Entry, Xattrs)>> {
-        loop {
+        for _ in 0..MAX_IN_A_ROW {
             let at = self.source.offset();
             let Some(header) = self.header(at)? else {
                 if self.local.is_some() || self.long_name.is_some() || self.long_link.is_some() {
@@ -99,6 +102,10 @@ impl<'a> Entries<'a> {
                 }
             }
         }
+        Err(Error::input(format!(
+            "{MAX_IN_A_ROW} headers in a row, up to byte {}, that belong to an entry which doesn't come",
+            self.source.offset()
+        )))
     }
 
     /// How much of the input was read, and how much there is.
@@ -187,10 +194,12 @@ impl<'a> Entries<'a> {
                 self.pass(size)?;
                 EntryKind::Socket
             }
-            // V7 had no typeflag for directories.
+            // V7 had no typeflag for directories, and some of its writers gave them sizes.
             b'0' | b'\0' | b'7' if path.ends_with(b"/") => {
                 let size = self.size(header, &local)?;
-                self.pass(size)?;
+                if size > 0 && self.is_data_next()? {
+                    self.pass(size)?;
+                }
                 EntryKind::Directory
             }
             b'0' | b'\0' | b'7' if local.sparse.is_sparse() => {
@@ -334,11 +343,14 @@ impl<'a> Entries<'a> {
             _ if size == 0 => false,
             _ if self.is_pax => true,
             Dialect::Gnu | Dialect::V7 => false,
-            Dialect::Ustar | Dialect::Star => {
-                let next = self.source.peek(BLOCK)?.first_chunk::<BLOCK>();
-                next.is_some_and(|block| *block != [0; BLOCK] && Header::read(block).is_err())
-            }
+            Dialect::Ustar | Dialect::Star => self.is_data_next()?,
         };
         if has_data { self.pass(size) } else { Ok(()) }
+    }
+
+    /// Whether neither a header nor the archive's end comes next.
+    fn is_data_next(&mut self) -> Result<bool> {
+        let next = self.source.peek(BLOCK)?.first_chunk::<BLOCK>();
+        Ok(next.is_some_and(|block| *block != [0; BLOCK] && Header::read(block).is_err()))
     }
 }

@@ -12,6 +12,9 @@ use crate::tree::Root;
 
 /// The largest one that is looked into, packed.
 const MAX: u64 = 512 << 20;
+/// How much of one is looked into, unpacked; and the most modules that are counted.
+const MAX_UNPACKED: u64 = 4 << 30;
+const MAX_MODULES: usize = 100_000;
 /// Bytes of a header.
 const HEADER: usize = 110;
 
@@ -23,10 +26,11 @@ pub(super) fn modules(root: Root<'_>, initrd: &Initrd) -> Result<BTreeSet<String
     }
     let mut packed = blob.read(root.store, 0, blob.len())?;
     let mut list = List::default();
-    while packed.starts_with(b"07070") {
-        let end = list.feed_plain(&packed);
-        packed.drain(..end);
+    let mut plain = 0;
+    while packed[plain..].starts_with(b"07070") {
+        plain += list.feed_plain(&packed[plain..]);
     }
+    packed.drain(..plain);
     if !packed.is_empty() {
         let mut inner = List::default();
         unpack(packed, &mut |bytes| inner.feed(bytes))
@@ -49,6 +53,7 @@ struct List {
     modules: BTreeSet<String>,
     buf: Vec<u8>,
     skip: u64,
+    unpacked: u64,
 }
 
 impl List {
@@ -72,38 +77,32 @@ impl List {
         bytes.len()
     }
 
-    /// Takes a piece; never has enough.
+    /// Takes a piece; has enough when there is more than any RAM disk has.
     fn feed(&mut self, mut bytes: &[u8]) -> bool {
-        while !bytes.is_empty() {
-            if self.skip > 0 {
-                let step = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
-                self.skip -= step as u64;
-                bytes = &bytes[step..];
-                continue;
-            }
-            self.buf.extend_from_slice(bytes);
-            bytes = &[];
+        self.unpacked += bytes.len() as u64;
+        let step = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+        self.skip -= step as u64;
+        bytes = &bytes[step..];
+        self.buf.extend_from_slice(bytes);
+        let buf = std::mem::take(&mut self.buf);
+        let mut at = 0;
+        loop {
             // Zeros are between archives.
-            let zeros = self.buf.iter().take_while(|byte| **byte == 0).count();
-            self.buf.drain(..zeros);
-            while let Some((name, (head, len))) = header(&self.buf) {
-                self.modules.extend(std::str::from_utf8(name).ok().and_then(module_name));
-                let there = (self.buf.len() - head) as u64;
-                if there >= len {
-                    let end = head + usize::try_from(len).unwrap_or(usize::MAX);
-                    self.buf.drain(..end);
-                    let zeros = self.buf.iter().take_while(|byte| **byte == 0).count();
-                    self.buf.drain(..zeros);
-                } else {
-                    self.skip = len - there;
-                    self.buf.clear();
-                }
+            at += buf[at..].iter().take_while(|byte| **byte == 0).count();
+            let Some((name, (head, len))) = header(&buf[at..]) else { break };
+            self.modules.extend(std::str::from_utf8(name).ok().and_then(module_name));
+            let there = (buf.len() - at - head) as u64;
+            if there < len {
+                self.skip = len - there;
+                at = buf.len();
+                break;
             }
-            if self.buf.len() > HEADER + 8192 || (self.buf.len() >= 6 && !self.buf.starts_with(b"07070")) {
-                return true;
-            }
+            at += head + usize::try_from(len).unwrap_or(usize::MAX);
         }
-        false
+        let rest = &buf[at..];
+        let is_other = rest.len() > HEADER + 8192 || (rest.len() >= 6 && !rest.starts_with(b"07070"));
+        self.buf = rest.to_vec();
+        is_other || self.unpacked >= MAX_UNPACKED || self.modules.len() >= MAX_MODULES
     }
 }
 
@@ -176,5 +175,25 @@ mod tests {
         }
         assert!(names(b"07070 and nothing that makes sense").is_empty());
         assert!(names(b"").is_empty());
+    }
+    /// Work that grows with the square of their number would take hours.
+    #[test]
+    fn a_hundred_thousand_archives_in_a_row() {
+        let mut many = entry("TRAILER!!!", b"").repeat(200_000);
+        many.extend(entry("lib/modules/6.1/late.ko", b"x"));
+        assert_eq!(names(&many), ["late"]);
+        let mut list = List::default();
+        for piece in many.chunks(128 << 10) {
+            assert!(!list.feed(piece));
+        }
+        assert_eq!(list.modules.len(), 1);
+    }
+
+    #[test]
+    fn what_is_unpacked_has_an_end() {
+        let mut list = List { unpacked: MAX_UNPACKED - 4096, ..List::default() };
+        assert!(list.feed(&[0; 4096]));
+        let many: Vec<u8> = (0..MAX_MODULES).flat_map(|n| entry(&format!("{n}.ko"), b"")).collect();
+        assert!(List::default().feed(&many));
     }
 }

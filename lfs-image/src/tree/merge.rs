@@ -3,7 +3,7 @@
 //! The rules are those of GNU tar and of container runtimes extracting into a fresh root:
 //!
 //! - Parents that are missing are made: mode 0755, owned by root, with the time of the entry that needs them.
-//! - An entry below a symbolic link to a directory lands where the link leads inside the image, in 40 hops at most. A
+//! - An entry below a symbolic link to a directory lands where the link leads inside the image, in 40 hops a path at most. A
 //!   link that leads nowhere is refused, as are `..` in a path and a file used as a directory.
 //! - The last entry of a path wins, whatever the two are. Only a directory over a directory keeps what is below it and
 //!   updates its attributes. A directory over a symbolic link to one replaces the link, unless
@@ -215,7 +215,8 @@ impl Merge {
                         return Ok(());
                     }
                     Some((_, Kind::Symlink(target)))
-                        if self.keep_directory_symlinks && follow(&self.tree, parent, target).is_ok() =>
+                        if self.keep_directory_symlinks
+                            && follow(&self.tree, parent, target, &mut 0).is_ok() =>
                     {
                         return Ok(());
                     }

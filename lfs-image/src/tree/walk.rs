@@ -5,7 +5,7 @@ use super::{Kind, Meta, NodeId, Tree};
 use crate::error::{Error, Result};
 use crate::raw::time::Timestamp;
 
-/// The most symbolic links that one name of a path may lead through; the kernel's limit.
+/// The most symbolic links that a path may lead through; the kernel's limit.
 const MAX_HOPS: u32 = 40;
 
 /// Walks paths and keeps the directories of the last one, so that the next path starts where they part.
@@ -13,8 +13,8 @@ const MAX_HOPS: u32 = 40;
 pub(super) struct Walk {
     /// The directory path that was walked last.
     path: Vec<u8>,
-    /// Where each name of `path` ends, and the directory it leads to.
-    steps: Vec<(usize, NodeId)>,
+    /// Where each name of `path` ends, the directory it leads to, and through how many symbolic links.
+    steps: Vec<(usize, NodeId, u32)>,
 }
 
 impl Walk {
@@ -39,29 +39,36 @@ impl Walk {
             return Ok(*at);
         }
         let shared = self.path.iter().zip(path).take_while(|(a, b)| a == b).count();
-        while let Some((end, _)) = self.steps.last() {
+        while let Some((end, ..)) = self.steps.last() {
             if *end <= shared && (*end == path.len() || path[*end] == b'/') {
                 break;
             }
             self.steps.pop();
         }
-        let (mut end, mut at) = self.steps.last().copied().unwrap_or((0, NodeId::ROOT));
+        let (mut end, mut at, mut hops) = self.steps.last().copied().unwrap_or((0, NodeId::ROOT, 0));
         self.path.truncate(end);
         while end < path.len() {
             let start = if end == 0 { 0 } else { end + 1 };
             let len = path[start..].iter().position(|c| *c == b'/').unwrap_or(path.len() - start);
             end = start + len;
-            at = step(tree, at, &path[start..end], &path[..end], make)?;
+            at = step(tree, at, &path[start..end], &path[..end], make, &mut hops)?;
             self.path.clear();
             self.path.extend_from_slice(&path[..end]);
-            self.steps.push((end, at));
+            self.steps.push((end, at, hops));
         }
         Ok(at)
     }
 }
 
-/// One name further on. `shown` is the path so far.
-fn step(tree: &mut Tree, at: NodeId, name: &[u8], shown: &[u8], make: Option<Timestamp>) -> Result<NodeId> {
+/// One name further on. `shown` is the path so far, `hops` the number of symbolic links that it leads through.
+fn step(
+    tree: &mut Tree,
+    at: NodeId,
+    name: &[u8],
+    shown: &[u8],
+    make: Option<Timestamp>,
+    hops: &mut u32,
+) -> Result<NodeId> {
     let Some(id) = tree.node(at).as_directory().and_then(|directory| directory.get(name)) else {
         let Some(mtime) = make else {
             return Err(Error::input(format!("`{}` does not exist", show(shown))));
@@ -70,21 +77,25 @@ fn step(tree: &mut Tree, at: NodeId, name: &[u8], shown: &[u8], make: Option<Tim
     };
     match &tree.node(id).kind {
         Kind::Directory(_) => Ok(id),
-        Kind::Symlink(target) => follow(tree, at, target)
+        Kind::Symlink(target) => follow(tree, at, target, hops)
             .map_err(|fault| Error::input(format!("`{}` is a symbolic link to {fault}", show(shown)))),
         other => Err(Error::input(format!("`{}` is a {}, not a directory", show(shown), other.noun()))),
     }
 }
 
-/// The directory that a symbolic link in `from` leads to. `/` is the image's root, and nothing leads above it.
-pub(super) fn follow(tree: &Tree, from: NodeId, target: &[u8]) -> Result<NodeId, String> {
+/// The directory that a symbolic link in `from` leads to. `/` is the image's root, and nothing leads above it. `hops` counts the
+/// links on the way.
+pub(super) fn follow(tree: &Tree, from: NodeId, target: &[u8], hops: &mut u32) -> Result<NodeId, String> {
     let shown = || format!("`{}`", show(target));
-    let mut hops = 1;
     let mut at = from;
     // Names that are still to be walked, the next one last.
     let mut todo: Vec<&[u8]> = Vec::new();
     let mut link = target;
     loop {
+        *hops += 1;
+        if *hops > MAX_HOPS {
+            return Err(format!("{}, which leads through more than {MAX_HOPS} symbolic links", shown()));
+        }
         if link.first() == Some(&b'/') {
             at = NodeId::ROOT;
         }
@@ -107,9 +118,5 @@ pub(super) fn follow(tree: &Tree, from: NodeId, target: &[u8]) -> Result<NodeId,
                 _ => return Err(format!("{}, which is not a directory", shown())),
             }
         };
-        hops += 1;
-        if hops > MAX_HOPS {
-            return Err(format!("{}, which leads through more than {MAX_HOPS} symbolic links", shown()));
-        }
     }
 }
