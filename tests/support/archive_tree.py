@@ -46,7 +46,10 @@ class Digest:
         return start
 
     def update(self, start, data):
-        if self.start + len(self.block) != start:
+        end = self.start + len(self.block)
+        if end < start < self.start + self.BLOCK and self.block:
+            self.block += bytes(start - end)
+        elif end != start:
             self.flush()
             self.start = start - start % self.BLOCK
             self.block = bytes(start % self.BLOCK)
@@ -116,25 +119,33 @@ class Archive:
         with open_tar(path) as archive:
             for member in archive:
                 self.apply(archive, member, whiteouts)
+        self.resolve()
         self.layer += 1
 
-    def finish(self):
+    def resolve(self):
+        """Links to what came later in the archive, at its end: those that are still there."""
         # A link may name a link that is resolved later: go on until nothing moves.
         while self.pending:
             rest = []
-            for parts, target, mtime in self.pending:
+            for parts, target, placeholder in self.pending:
+                directory = placeholder.parent
+                if directory.children.get(parts[-1]) is not placeholder:
+                    continue
                 node = self.lookup(target)
-                if node is None:
-                    rest.append((parts, target, mtime))
+                if node is None or node.kind == "pending":
+                    rest.append((parts, target, placeholder))
                 else:
-                    self.place(parts, node, mtime)
+                    directory.children[parts[-1]] = node
             if len(rest) == len(self.pending):
                 raise Refused(f"hard link to nothing: {shown(b'/'.join(rest[0][0]))}")
             self.pending = rest
+
+    def finish(self):
         self.name_acls()
 
     def apply(self, archive, member, whiteouts):
-        name = os.fsencode(member.name)
+        # tarfile prefers GNU tar's stand-in of a path to the file's own.
+        name = os.fsencode(member.pax_headers.get("GNU.sparse.name", member.name))
         parts = components(name)
         node = make_node(archive, member)
         node.layer = self.layer
@@ -161,8 +172,12 @@ class Archive:
         if node.kind == "hard link":
             target = components(node.target)
             found = self.lookup(target)
-            if found is None:
-                self.pending.append((parts, target, mtime))
+            if found is None or found.kind == "pending":
+                placeholder = Node("pending", mtime=mtime)
+                placeholder.layer = self.layer
+                self.place(parts, placeholder, mtime)
+                placeholder.parent = self.directory(parts[:-1], mtime)
+                self.pending.append((parts, target, placeholder))
             elif found.kind == "directory":
                 raise Refused(f"hard link to a directory: {shown(name)}")
             else:

@@ -292,7 +292,7 @@ def run(command):
 
 
 def unescape(name):
-    return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match.group(1), 8)]), name)
+    return re.sub(rb"\\([0-7]{3}|\\)", lambda match: b"\\" if match.group(1) == b"\\" else bytes([int(match.group(1), 8)]), name)
 
 
 # --- The comparison ------------------------------------------------------------------------------------------------------
