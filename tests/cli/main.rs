@@ -9,19 +9,32 @@ mod boot_refused;
 mod boot_same;
 mod boot_uefi;
 mod boot_upgrade;
+mod fuzz;
 mod grub_fstest;
 mod help;
 mod host_boot;
 mod host_check;
 mod host_edits;
+mod hostile;
 mod image;
 mod inspect;
 mod options;
 mod output;
+mod property;
 mod run;
 mod scale;
 mod signals;
 mod wear;
+
+#[path = "../fuzz/bodies/draw.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with tests/fuzz")]
+mod draw;
+#[path = "../fuzz/bodies/mutate.rs"]
+#[allow(dead_code, unreachable_pub, clippy::disallowed_methods, reason = "shared with tests/fuzz")]
+mod mutate;
+#[path = "../image/tarball.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with tests/image")]
+mod tarball;
 
 #[path = "../support/mod.rs"]
 mod support;
