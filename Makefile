@@ -21,6 +21,7 @@ test:
 	scripts/get-kernel.sh amd64 >/dev/null
 	scripts/get-kernel.sh arm64 >/dev/null
 	tests/support/get-boot-files.sh $(BOOT_FILES)
+	scripts/get-archives.sh >/dev/null
 	scripts/get-boto3.sh >/dev/null
 	LFS_IMAGE_BOOT_FILES=$(BOOT_FILES) cargo test --workspace --no-fail-fast
 

@@ -15,3 +15,4 @@ mod merge;
 mod parsers;
 mod second;
 mod tarball;
+mod world;
