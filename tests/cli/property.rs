@@ -24,7 +24,8 @@ fn random_trees_come_back() {
     if !judge::require(&["e2fsck", "tar", "bsdtar", "setfattr"]) || !judge::require(compare::NEEDS) {
         return;
     }
-    let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+    let number =
+        |name: &str, default: usize| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let (cases, seed) = (number("LFS_IMAGE_CASES", 200), number("LFS_IMAGE_SEED", 1));
     for batch in 0..cases.div_ceil(BATCH) {
         let (writer, options) =
