@@ -59,7 +59,7 @@ def main():
     numbers = read()
     faults = [fault for name, number in counted.items() if (fault := compare(numbers, name, versions[name], number))]
     if faults:
-        sys.exit("\n".join(["error: the work for a fixed archive has grown", *faults, *HINT]))
+        sys.exit("\n".join(["error: a fixed archive takes more instructions than it did, or nobody has said how many", *faults, *HINT]))
 
 
 HINT = (
