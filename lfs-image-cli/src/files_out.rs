@@ -70,7 +70,9 @@ pub(crate) fn write(
                 directories.push((place.clone(), id));
             }
             Kind::File(content) => {
-                files.file(&place, content, &node.meta).map_err(|e| e.context(place.display().to_string()))?
+                files
+                    .file(&place, content, &node.meta)
+                    .map_err(|e| e.context(place.display().to_string()))?;
             }
             Kind::Symlink(target) => {
                 symlink(std::ffi::OsStr::from_bytes(target), &place).map_err(failed)?;

@@ -49,7 +49,7 @@ impl<S: Sink> Sink for Hashed<S> {
 
 impl<S> Hashed<S> {
     fn hash_zeros(&mut self, mut len: u64) {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         while len > 0 {
             let n = len.min(ZEROS.len() as u64);
             self.hash.update(&ZEROS[..usize::try_from(n).unwrap_or(0)]);
