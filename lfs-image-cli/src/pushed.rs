@@ -1,5 +1,6 @@
 //! What came of a push, or would come of it: as JSON for scripts.
 
+use lfs_image::Finding;
 use lfs_image::ami::{Ami, Estimate, Identity, Preflight, Published};
 use lfs_image::ebs::{BLOCK, Uploaded};
 use serde::Serialize;
@@ -33,6 +34,17 @@ pub(crate) struct Pushed {
     checks: Vec<String>,
     /// What a person should know of.
     pub(crate) warnings: Vec<String>,
+    /// What a host in EC2 would lack, and what must not be public, the worst first.
+    findings: Vec<Found>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Found {
+    severity: &'static str,
+    id: &'static str,
+    path: Option<String>,
+    what: String,
+    mend: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -105,12 +117,24 @@ impl Pushed {
             estimate: None,
             checks: Vec::new(),
             warnings: Vec::new(),
+            findings: Vec::new(),
         }
     }
 
     /// What was pushed.
     pub(crate) fn source(&self) -> &str {
         &self.source
+    }
+
+    pub(crate) fn found(&mut self, findings: &[Finding]) {
+        let found = |finding: &Finding| Found {
+            severity: finding.severity.name(),
+            id: finding.id,
+            path: finding.path.clone(),
+            what: finding.what.clone(),
+            mend: finding.mend.clone(),
+        };
+        self.findings = findings.iter().map(found).collect();
     }
 
     pub(crate) fn checked(&mut self, found: &Preflight) {

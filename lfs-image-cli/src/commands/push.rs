@@ -10,7 +10,8 @@ use lfs_image::ami::{
 };
 use lfs_image::ebs::{self, Aws, BLOCK, RawImage, Sample, Settings, Source, Upload, Uploaded};
 use lfs_image::{
-    Disk, Error, ErrorKind, Firmware, Image, ReadAt, Result, Store, Target, Tree, check_name, check_public,
+    Disk, Error, ErrorKind, Finding, Firmware, Image, ReadAt, Result, Store, Target, Tree, check_name,
+    check_public,
 };
 
 use crate::aws::{Push, Verify};
@@ -37,8 +38,9 @@ pub(crate) fn run(args: &Push, ui: Ui) -> Result<(), Failure> {
     ui.step("aws", format_args!("{} in {}, {}", identity.account, aws.region(), identity.arn));
 
     let content = Content::open(args, ui, &interrupt)?;
-    content.check(args, ui)?;
-    let report = Pushed::new(name(&args.image_file), &identity, aws.region(), args.dry_run);
+    let findings = content.check(args, ui)?;
+    let mut report = Pushed::new(name(&args.image_file), &identity, aws.region(), args.dry_run);
+    report.found(&findings);
     let job = Job { args, ui, interrupt: &interrupt, aws: &aws, registrar: &registrar, content: &content };
     let outcome = job.run(report);
     // The process ends now, which frees the memory of a million inodes faster than dropping them.
@@ -86,11 +88,11 @@ impl Content {
         Ok(Self::Plan { image: Box::new(image), store })
     }
 
-    /// Looks whether it would run in EC2, and what must not be public; what nothing on it starts is no host.
-    fn check(&self, args: &Push, ui: Ui) -> Result<(), Failure> {
+    /// Looks whether it would run in EC2, and what must not be public; what nothing on it starts is no host. What was found.
+    fn check(&self, args: &Push, ui: Ui) -> Result<Vec<Finding>, Failure> {
         let Firmware { bios, uefi_x86_64, uefi_aarch64, .. } = self.firmware();
         if args.snapshot.snapshot_only || !(bios || uefi_x86_64 || uefi_aarch64) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let look = |tree: &Tree, store: &dyn ReadAt| {
             if args.publish.public { check_public(tree, store) } else { Ok(Vec::new()) }
@@ -101,10 +103,10 @@ impl Content {
                 findings.extend(look(image.tree(), store)?);
                 findings
             }
-            Self::Raw { disk: None, .. } => return Ok(()),
+            Self::Raw { disk: None, .. } => return Ok(Vec::new()),
             Self::Raw { disk: Some(disk), .. } => {
                 let root = disk.partitions.iter().filter(|p| p.filesystem.is_some()).max_by_key(|p| p.len);
-                let Some(root) = root else { return Ok(()) };
+                let Some(root) = root else { return Ok(Vec::new()) };
                 let path = &args.image_file;
                 let file = File::open(path).map_err(|e| Error::io(format!("open {}", path.display()), e))?;
                 // What can't be read was made by somebody who knows more.
@@ -112,7 +114,7 @@ impl Content {
                     Ok(read) => read,
                     Err(error) => {
                         ui.warn(format_args!("its root filesystem isn't checked: {error}"));
-                        return Ok(());
+                        return Ok(Vec::new());
                     }
                 };
                 let mut findings = disk.check(&tree, &store, Target::Ec2)?;
@@ -128,7 +130,8 @@ impl Content {
         for finding in &findings {
             ui.step("found", format_args!("{finding}"));
         }
-        gate(&findings, args.force)
+        gate(&findings, args.force)?;
+        Ok(findings)
     }
 
     fn source(&self) -> Source<'_> {
