@@ -14,6 +14,8 @@ JUDGES=(
     mmdebstrap busybox-static binutils ca-certificates
     # what is made into hosts, and edited
     openssh-client patch
+    # certificates of servers that pushes go to
+    openssl
     # for the C zstd in the command
     gcc libc6-dev
 )
