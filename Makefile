@@ -4,13 +4,15 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 # GRUB and systemd files of two Debian releases, fetched once.
 BOOT_FILES := $(or $(LFS_IMAGE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lfs-image)/boot
-.PHONY: help demo test check bench clean
+.PHONY: help demo test test-sdk check bench bench-push clean
 
 help:
 	@printf '%s\n' 'make demo    make a Debian tarball into an image and boot it' \
 	  'make test    install the judges and run every test' \
-	  'make check   formatting, lints, documentation' \
+	  'make test-sdk    push through the aws-sdk-ec2 crate; 8 GB of memory and a while to build' \
+  'make check   formatting, lints, documentation' \
 	  'make bench   measure beside other tools' \
+  'make bench-push  measure uploads beside coldsnap; the same to build that' \
 	  'make clean   remove what was built here'
 
 demo:
@@ -24,6 +26,15 @@ test:
 	scripts/get-boto3.sh >/dev/null
 	LFS_IMAGE_BOOT_FILES=$(BOOT_FILES) cargo test --workspace --no-fail-fast
 
+# The other way to speak EC2, which takes a quarter of an hour and 7.5 GB to build: not in every run.
+test-sdk:
+	scripts/install-judges.sh
+	scripts/get-kernel.sh amd64 >/dev/null
+	scripts/get-kernel.sh arm64 >/dev/null
+	scripts/get-boto3.sh >/dev/null
+	cargo clippy -p lfs-image -p lfs-image-cli --features aws-sdk-ec2 --all-targets --locked -- -D warnings
+	cargo test -p lfs-image -p lfs-image-cli --features aws-sdk-ec2 --locked --no-fail-fast --lib --test push --test aws
+
 check:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -36,6 +47,10 @@ check:
 bench:
 	scripts/install-judges.sh bench
 	benches/run.sh
+
+bench-push:
+	scripts/install-judges.sh bench
+	benches/push.sh
 
 clean:
 	cargo clean
