@@ -31,13 +31,6 @@ impl Walk {
         path: &[u8],
         make: Option<Timestamp>,
     ) -> Result<NodeId> {
-        // Most entries are in the same directory as the one before.
-        if let Some((end, at)) = self.steps.last()
-            && *end == path.len()
-            && self.path == path
-        {
-            return Ok(*at);
-        }
         let shared = self.path.iter().zip(path).take_while(|(a, b)| a == b).count();
         while let Some((end, _)) = self.steps.last() {
             if *end <= shared && (*end == path.len() || path[*end] == b'/') {
