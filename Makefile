@@ -4,15 +4,17 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 # GRUB and systemd files of two Debian releases, fetched once.
 BOOT_FILES := $(or $(LFS_IMAGE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lfs-image)/boot
-.PHONY: help demo test check bench dist dist-check clean
+.PHONY: help demo test test-sdk check bench bench-push dist dist-check clean
 
 help:
 	@printf '%s\n' 'make demo    make a Debian tarball into an image and boot it' \
 	  'make test    install the judges and run every test' \
+	  'make test-sdk    push through the aws-sdk-ec2 crate; 8 GB of memory and a while to build' \
 	  'make check   formatting, lints, documentation' \
 	  'make bench   measure beside other tools' \
 	  'make dist    one static program with its manual, in dist/' \
 	  'make dist-check  make it twice, in two places, and compare' \
+	  'make bench-push  measure uploads beside coldsnap; the same to build that' \
 	  'make clean   remove what was built here'
 
 demo:
@@ -28,6 +30,15 @@ test:
 	LFS_IMAGE_BOOT_FILES=$(BOOT_FILES) cargo test --workspace --no-fail-fast
 	python3 benches/test_benches.py
 	benches/gate.py
+
+# The other way to speak EC2, which takes a quarter of an hour and 7.5 GB to build: not in every run.
+test-sdk:
+	scripts/install-judges.sh
+	scripts/get-kernel.sh amd64 >/dev/null
+	scripts/get-kernel.sh arm64 >/dev/null
+	scripts/get-boto3.sh >/dev/null
+	cargo clippy -p lfs-image -p lfs-image-cli --features aws-sdk-ec2 --all-targets --locked -- -D warnings
+	cargo test -p lfs-image -p lfs-image-cli --features aws-sdk-ec2 --locked --no-fail-fast --lib --test push --test aws
 
 check:
 	cargo fmt --all --check
@@ -48,6 +59,9 @@ dist:
 
 dist-check:
 	scripts/dist-check.sh
+bench-push:
+	scripts/install-judges.sh bench
+	benches/push.sh
 
 clean:
 	cargo clean

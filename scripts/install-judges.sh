@@ -18,6 +18,8 @@ JUDGES=(
     tmux
     # what is measured and counted with
     time valgrind
+    # certificates of servers that pushes go to
+    openssl
     # for the C zstd in the command
     gcc libc6-dev
 )

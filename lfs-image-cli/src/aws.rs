@@ -107,6 +107,10 @@ pub(crate) struct AwsArgs {
     /// Where the services are, instead of at AWS: one URL for all of them
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url, help_heading = "AWS")]
     pub(crate) endpoint_url: Option<String>,
+
+    /// A file of certificates (PEM) to trust, instead of what AWS_CA_BUNDLE, the profile or the machine says
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "AWS")]
+    pub(crate) ca_bundle: Option<PathBuf>,
 }
 
 /// What a machine image is to be like.
@@ -297,6 +301,9 @@ impl AwsArgs {
         }
         if let Some(url) = &self.endpoint_url {
             connect = connect.endpoint_url(url);
+        }
+        if let Some(file) = &self.ca_bundle {
+            connect = connect.ca_bundle(file);
         }
         connect
     }

@@ -124,6 +124,11 @@ fn what_is_refused_is_explained() {
             &["can't publish ami-", "ssm:PutParameter is denied", "deregister-image"],
         ),
         refused(
+            r#"{"op": "GetSnapshotBlock", "nth": 3, "do": "alter"}"#,
+            &["--verify", "all"],
+            &["has another block", "than was sent", "the same command goes on", "delete-snapshot"],
+        ),
+        refused(
             r#"{"op": "GetCallerIdentity", "do": "expired-token"}"#,
             none,
             &["the credentials are refused by sts:GetCallerIdentity"],
@@ -336,6 +341,35 @@ fn an_interrupted_push_cleans_up_or_goes_on() {
     assert_eq!((&snapshot.id, snapshot.state.as_str()), (&left.id, "completed"));
     assert_eq!(report.only_image().snapshots, [left.id]);
     nothing_to_complain(&judge);
+}
+
+/// A tarball's push that is killed without a word: the same command finds its journal, and what was acknowledged stays.
+#[test]
+fn a_killed_push_of_a_tarball_goes_on() {
+    let folder = scratch();
+    let judge = start(Config { uplink: Some(6 << 20), ..Config::default() });
+    for killed in 1..=3 {
+        let mut child = slow_push(&judge, folder.path(), &["--jobs", "4"]);
+        let before = judge.report().operation("PutSnapshotBlock").ok;
+        while judge.report().operation("PutSnapshotBlock").ok < before + 8 {
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "it ended before it was killed for the {killed}. time"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        child.kill().unwrap();
+        assert!(!child.wait().unwrap().success());
+    }
+    judge.configure(|config| config.uplink = None);
+    ok(&push(&judge, folder.path(), &[]));
+    let report = judge.report();
+    let snapshot = report.only_snapshot();
+    assert_eq!((snapshot.state.as_str(), report.only_image().snapshots.len()), ("completed", 1));
+    assert!(snapshot.resent <= 3 * 4, "{} blocks were sent again", snapshot.resent);
+    nothing_to_complain(&judge);
+    let state = folder.path().join(".local/state/lfs-image");
+    assert_eq!(std::fs::read_dir(state).unwrap().count(), 0);
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod encrypted;
 mod faults;
+mod moto;
 mod pull;
 mod push;
+mod wire;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -12,7 +12,7 @@ use crate::support::{both, judge, must, rootfs, scratch};
 use crate::{errors, fixture, lfs_image, said};
 
 /// A disk that nothing starts, which is enough where that isn't the question.
-const PLAIN: [&str; 4] = ["--boot", "none", "--boot-mode", "legacy-bios"];
+pub(crate) const PLAIN: [&str; 4] = ["--boot", "none", "--boot-mode", "legacy-bios"];
 
 pub(crate) fn start(config: Config) -> Judge {
     Judge::start(config).unwrap()
@@ -102,6 +102,15 @@ fn a_tarball_becomes_a_machine_image() {
     let raw = folder.path().join("raw.img");
     must(lfs_image(&judge).args(["raw", "--target", "none"]).arg(&archive).arg(&raw));
     holds(&judge, &snapshot.id, &raw, folder.path());
+    // What `check` finds is told, too.
+    let check = must(
+        lfs_image(&judge)
+            .args(["check", "--for", "ec2", "--target", "none", "--force", "--json"])
+            .arg(&archive),
+    );
+    let found: Value = serde_json::from_str(&check).unwrap();
+    assert!(!found["findings"].as_array().unwrap().is_empty());
+    assert_eq!(told["findings"], found["findings"]);
     // No journal is left.
     let state = folder.path().join(".local/state/lfs-image");
     assert_eq!(std::fs::read_dir(state).unwrap().count(), 0);

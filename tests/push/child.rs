@@ -28,6 +28,8 @@ pub(crate) struct Job {
     /// Read this many blocks back.
     pub(crate) verify: Option<u64>,
     pub(crate) default_key: bool,
+    /// Whom to trust.
+    pub(crate) ca_bundle: Option<PathBuf>,
     /// Of patience: for an answer, for success, for a new snapshot.
     pub(crate) stall_ms: Option<u64>,
     pub(crate) give_up_ms: Option<u64>,
@@ -140,7 +142,11 @@ fn push(job: &Job, outcome: &mut Outcome) {
         settings = settings.encryption(Encryption::DefaultKey);
     }
     settings = settings.patience(patience(job));
-    let aws = Aws::connect(&Connect::new()).unwrap();
+    let mut connect = Connect::new();
+    if let Some(file) = &job.ca_bundle {
+        connect = connect.ca_bundle(file);
+    }
+    let aws = Aws::connect(&connect).unwrap();
     let image = RawImage::open(&job.image).unwrap();
     let source = Source::raw(&image);
     let mut upload = Upload::new(&aws, &settings);

@@ -50,7 +50,7 @@ fn disk(path: &Path, spec: &ImageSpec) -> Image {
 }
 
 /// The volume as the judge has it.
-fn volume(judge: &Judge, id: &str, view: View, folder: &Path) -> PathBuf {
+pub(crate) fn volume(judge: &Judge, id: &str, view: View, folder: &Path) -> PathBuf {
     let path = folder.join("volume");
     judge.write_volume(id, view, &mut File::create(&path).unwrap()).unwrap();
     path
@@ -58,7 +58,7 @@ fn volume(judge: &Judge, id: &str, view: View, folder: &Path) -> PathBuf {
 
 /// Where `volume` differs from `image`, which may be shorter.
 #[track_caller]
-fn assert_same(image: &Path, volume: &Path) {
+pub(crate) fn assert_same(image: &Path, volume: &Path) {
     let (a, b) = (File::open(image).unwrap(), File::open(volume).unwrap());
     let (len, all) = (a.metadata().unwrap().len(), b.metadata().unwrap().len());
     assert!(len <= all && all.is_multiple_of(GIB));

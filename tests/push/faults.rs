@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use aws_judge::{Config, Judge};
+use aws_judge::{Config, Judge, Tls};
 
 use crate::child::{Job, Outcome};
 use crate::content::noisy;
-use crate::support::scratch;
+use crate::support::{scratch, tls};
 
 /// Pushes so many blocks of noise to a judge with a script.
 fn push(script: &str, blocks: usize, change: impl FnOnce(&mut Job)) -> (Judge, Outcome) {
@@ -80,7 +80,7 @@ fn what_does_not_pass() {
         (r#""do": "access-denied""#, &["ebs:PutSnapshotBlock", "access denied", "us-east-1"][..]),
         (r#""do": "account-denied""#, &["access denied"]),
         (r#""do": "kms-denied""#, &["KMS key", "kms:GenerateDataKey"]),
-        (r#""do": "quota""#, &["quota"]),
+        (r#""do": "quota""#, &["quota", "L-AFAE1BE8"]),
         (r#""do": "validation", "reason": "INVALID_BLOCK""#, &["INVALID_BLOCK", "refused as invalid"]),
         (r#""do": "expired-token""#, &["credentials"]),
     ] {
@@ -149,19 +149,25 @@ fn a_slow_line() {
 }
 
 /// A service that enforces its limit hardly ever has to. And one that takes 100 ms for each block is asked for many at a
-/// time, in bounded memory.
+/// time, in bounded memory, with and without TLS. (How many, exactly, is for the tests of the engine, where nothing depends on
+/// the machine.)
 #[test]
-fn the_rate_stays_below_the_limit() {
-    for (script, at_once) in
-        [("[]", 1), (r#"[{"op": "PutSnapshotBlock", "do": "delay", "min_ms": 100, "max_ms": 100}]"#, 16)]
-    {
+fn rate_and_memory_stay_below_their_limits() {
+    let slow = r#"[{"op": "PutSnapshotBlock", "do": "delay", "min_ms": 100, "max_ms": 100}]"#;
+    for (script, over_tls, at_once) in [("[]", false, 1), (slow, false, 16), (slow, true, 16)] {
         let folder = scratch();
         let image = folder.path().join("image");
         noisy(&image, 2000);
-        let config = Config { discard: true, enforce_rate: true, ..Config::default() };
+        let mut config = Config { discard: true, enforce_rate: true, ..Config::default() };
+        let mut job = Job::push(&image);
+        if over_tls {
+            let Some(made) = tls::certificates(folder.path()) else { return };
+            config.tls = Some(Tls { certificate: made.server, key: made.key });
+            job.ca_bundle = Some(made.authority);
+        }
         let judge = Judge::start(config).unwrap();
         judge.set_faults(script).unwrap();
-        let (_, outcome) = Job::push(&image).succeed(&judge);
+        let (_, outcome) = job.succeed(&judge);
         let report = judge.report();
         assert!(report.only_snapshot().peak_puts_per_second < 1000);
         let peak = report.operation("PutSnapshotBlock").peak;

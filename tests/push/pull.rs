@@ -43,6 +43,7 @@ fn a_snapshot_becomes_a_file() {
             r#"[{"op": "GetSnapshotBlock", "probability": 0.05, "seed": 1, "do": "throttle-snapshot"},
                 {"op": "GetSnapshotBlock", "probability": 0.05, "seed": 2, "do": "drop", "at": "body"},
                 {"op": "GetSnapshotBlock", "probability": 0.05, "seed": 3, "do": "internal-error"},
+                {"op": "GetSnapshotBlock", "probability": 0.05, "seed": 4, "do": "damage"},
                 {"op": "ListSnapshotBlocks", "nth": 1, "do": "not-found"}]"#,
         )
         .unwrap();
@@ -98,6 +99,13 @@ fn what_was_sent_is_read_back() {
     let (_, outcome) = job.succeed(&judge);
     assert_eq!(outcome.verified, 50, "{}", outcome.error);
     assert_eq!(judge.report().operation("GetSnapshotBlock").ok, 57);
+    // What comes back damaged is read again; what is there but another is told.
+    judge.set_faults(r#"[{"op": "GetSnapshotBlock", "tries": 1, "do": "damage"}]"#).unwrap();
+    let (_, outcome) = job.succeed(&judge);
+    assert_eq!((outcome.verified, outcome.error.as_str()), (50, ""));
+    judge.set_faults(r#"[{"op": "GetSnapshotBlock", "blocks": [33, 33], "do": "alter"}]"#).unwrap();
+    let (id, outcome) = job.succeed(&judge);
+    assert_eq!(outcome.error, format!("{id} has another block 33 than was sent"));
 }
 
 #[test]

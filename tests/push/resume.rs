@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use aws_judge::{Config, Judge};
+use aws_judge::{Config, Judge, View};
 
 use crate::child::Job;
-use crate::content::{noise, noisy};
+use crate::content::{assert_same, noise, noisy, volume};
 use crate::support::scratch;
 
 /// Killed at twenty moments, the upload goes on each time, and what was acknowledged isn't sent again.
@@ -39,6 +39,7 @@ fn killed_and_gone_on_with() {
     assert!(snapshot.resent <= killed * JOBS, "{} blocks were sent again", snapshot.resent);
     assert!(outcome.kept > 0 && outcome.fingerprint_matches);
     assert!(!job.journal.unwrap().exists());
+    assert_same(&image, &volume(&judge, &id, View::Plain, folder.path()));
     eprintln!("killed {killed} times: {} of 600 blocks sent again", snapshot.resent);
 }
 
@@ -61,6 +62,30 @@ fn denied_and_allowed() {
     assert!(outcome.kept >= 40, "{outcome:?}");
     // Those under way when the first one was denied may have arrived.
     assert!(judge.report().only_snapshot().resent <= 8);
+}
+
+/// The network goes away in the middle, for longer than anybody waits, and comes back another day.
+#[test]
+fn the_network_goes_and_comes_back() {
+    let folder = scratch();
+    let image = folder.path().join("image");
+    noisy(&image, 100);
+    let judge = Judge::start(Config::default()).unwrap();
+    judge
+        .set_faults(
+            r#"[{"op": "PutSnapshotBlock", "from": 40, "do": "drop", "at": "request"},
+                {"op": ["CompleteSnapshot", "StartSnapshot"], "from": 2, "do": "drop", "at": "request"}]"#,
+        )
+        .unwrap();
+    let mut job = Job::push(&image).journal();
+    (job.jobs, job.give_up_ms) = (Some(4), Some(1500));
+    let outcome = job.run(&judge);
+    let (left, resumable, _) = outcome.left.unwrap();
+    assert!(resumable && outcome.error.contains("nothing has succeeded for"), "{}", outcome.error);
+    judge.set_faults("[]").unwrap();
+    let (id, outcome) = job.succeed(&judge);
+    assert_eq!((id, outcome.kept), (left, 39));
+    assert_eq!(judge.report().only_snapshot().resent, 0);
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub mod judge;
 pub mod mount;
 pub mod qemu;
 pub mod rootfs;
+pub mod tls;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -39,6 +40,17 @@ pub fn project() -> PathBuf {
 /// A file of `tests/support`.
 pub fn support_file(name: &str) -> PathBuf {
     project().join("tests/support").join(name)
+}
+
+/// A path that the environment names.
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Where the scripts keep what they fetch and build.
+pub fn cached(name: &str) -> PathBuf {
+    let caches = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    variable("LFS_IMAGE_CACHE").unwrap_or_else(|| caches().unwrap().join("lfs-image")).join(name)
 }
 
 /// An empty folder that goes away with the value. Large things belong here: it isn't on a memory file system.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::{must, project, support_file};
+use super::{cached, must, project, support_file, variable};
 
 /// A real system made of Debian's packages: `debian-systemd` or `lfs-sysv`. Login root, password lfs.
 pub fn debian(variant: &str, folder: &Path) -> PathBuf {
@@ -140,13 +140,7 @@ const KERNEL_RELEASE: &str = "bookworm";
 pub fn boot_files() -> PathBuf {
     static FILES: OnceLock<PathBuf> = OnceLock::new();
     let fill = || {
-        let variable =
-            |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let cache = || {
-            let caches = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
-            variable("LFS_IMAGE_CACHE").unwrap_or_else(|| caches.unwrap().join("lfs-image")).join("boot")
-        };
-        let folder = variable("LFS_IMAGE_BOOT_FILES").unwrap_or_else(cache);
+        let folder = variable("LFS_IMAGE_BOOT_FILES").unwrap_or_else(|| cached("boot"));
         must(Command::new(support_file("get-boot-files.sh")).arg(&folder));
         folder
     };

@@ -16,11 +16,11 @@ use crate::ebs::Aws;
 use crate::error::{Error, ErrorKind};
 
 /// Results on a page.
-const PAGE: usize = 1000;
+pub(super) const PAGE: usize = 1000;
 /// More pages than this are not read.
-const MAX_PAGES: usize = 100;
+pub(super) const MAX_PAGES: usize = 100;
 /// An id that nothing has, for calls that are only tried.
-const NOTHING: &str = "00000000000000000";
+pub(super) const NOTHING: &str = "00000000000000000";
 
 /// Speaks to EC2, STS and SSM.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ pub(crate) struct Client<'a> {
 impl<'a> Client<'a> {
     /// A client that ends what it is doing once `stop` is set.
     pub(crate) fn new(aws: &'a Aws, stop: Arc<AtomicBool>) -> Self {
-        let line = Arc::new(Line::new(aws.config().clone(), stop));
+        let line = Arc::new(Line::new(aws, stop));
         Self { aws, line, patience: PATIENCE, urgent: false }
     }
 
@@ -50,6 +50,18 @@ impl<'a> Client<'a> {
 
     fn send(&self, region: &str, request: &Request) -> Answer<Vec<u8>> {
         self.aws.block_on(self.line.send(region, request, self.patience, self.urgent))
+    }
+
+    /// Attempts what another client does of the same calls, as long as that may help.
+    #[cfg(feature = "aws-sdk-ec2")]
+    pub(super) fn insist<T>(
+        &self,
+        operation: &str,
+        region: &str,
+        attempt: impl AsyncFn(&Arc<Line>) -> Result<T, super::service::Again>,
+    ) -> Answer<T> {
+        let attempt = async || attempt(&self.line).await;
+        self.aws.block_on(self.line.insist(operation, region, self.patience, self.urgent, attempt))
     }
 
     fn query(&self, service: Name, region: &str, form: &Form) -> Answer<Element> {
@@ -110,7 +122,7 @@ impl<'a> Client<'a> {
 const PATIENCE: Duration = Duration::from_secs(120);
 const HASTE: Duration = Duration::from_secs(8);
 
-fn malformed(operation: &str, region: &str, why: &str) -> Error {
+pub(super) fn malformed(operation: &str, region: &str, why: &str) -> Error {
     Error::new(ErrorKind::Remote, format!("the reply to {operation} in {region}: {why}"))
 }
 
@@ -142,16 +154,7 @@ impl Ec2 for Client<'_> {
         let form = match call {
             DryRun::RegisterImage(registration) => forms::register(registration, &snapshot),
             DryRun::DeleteSnapshot => forms::delete_snapshot(&snapshot),
-            DryRun::CopyImage { from, name } => forms::copy(&Copy {
-                name,
-                description: None,
-                from,
-                image_id: &image,
-                token: "dry-run",
-                encrypted: false,
-                kms_key: None,
-                tags: &[],
-            }),
+            DryRun::CopyImage { from, name } => forms::copy(&Copy::tried(name, from, &image)),
             DryRun::ModifyImageAttribute => {
                 forms::share_image(&image, Share::Accounts(&["000000000000".to_owned()]))
             }

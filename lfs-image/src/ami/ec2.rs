@@ -154,6 +154,14 @@ pub(crate) struct Copy<'a> {
     pub(crate) tags: &'a [(String, String)],
 }
 
+impl<'a> Copy<'a> {
+    /// One that is only tried.
+    pub(crate) fn tried(name: &'a str, from: &'a str, image_id: &'a str) -> Self {
+        let (description, kms_key) = (None, None);
+        Self { name, description, from, image_id, token: "dry-run", encrypted: false, kms_key, tags: &[] }
+    }
+}
+
 /// Whom an image is for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Share<'a> {

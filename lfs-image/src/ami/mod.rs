@@ -7,11 +7,13 @@
 //!                                               ─┘   publish     copies, permissions, deprecation, a parameter
 //! ec2        the dozen calls as one trait
 //! client     ... spoken as EC2's query protocol:  query (form out), xml and reply (answer in), service (signed, retried)
+//! sdk        ... or through `aws-sdk-ec2`, with the cargo feature of that name
 //! refusal    ... and what they refuse
 //! ```
 //!
 //! EC2's Rust SDK has 1.24 million lines and takes 7.5 GB to compile; the calls used here take some hundred, on the crates for
-//! signatures and HTTP that the SDK for EBS brings along anyway.
+//! signatures and HTTP that the SDK for EBS brings along anyway. Who builds that SDK in any case can have the calls go through it;
+//! both pass the same tests.
 //!
 //! # Examples
 //!
@@ -40,6 +42,8 @@ mod query;
 mod refusal;
 mod register;
 mod reply;
+#[cfg(feature = "aws-sdk-ec2")]
+mod sdk;
 mod service;
 mod spec;
 mod wait;
@@ -59,8 +63,11 @@ pub use spec::{
 };
 pub use wait::Waiting;
 
+#[cfg(not(feature = "aws-sdk-ec2"))]
 use client::Client;
 use ec2::Ec2 as _;
+#[cfg(feature = "aws-sdk-ec2")]
+use sdk::Client;
 
 use crate::ebs::{Aws, SnapshotState, Snapshots};
 use crate::error::Result;

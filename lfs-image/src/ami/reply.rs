@@ -2,7 +2,7 @@
 
 use super::ec2::{BlockDevice, Image, Snapshot};
 use super::refusal::Refusal;
-use super::service::Request;
+use super::service::{Name, Request};
 use super::xml::Element;
 
 /// The longest part of a service's words that is passed on.
@@ -17,20 +17,32 @@ pub(super) fn refusal(
     request_id: Option<String>,
 ) -> Refusal {
     let (code, message, id) = xml(body).or_else(|| json(body)).unwrap_or_default();
+    words(request.service, &request.operation, region, status, (code, message, id.or(request_id)))
+}
+
+/// A refusal in these words, which may be missing or too many.
+pub(super) fn words(
+    service: Name,
+    operation: &str,
+    region: &str,
+    status: u16,
+    (code, message, request_id): Words,
+) -> Refusal {
     let code = if code.is_empty() { format!("HTTP {status}") } else { code };
     let message = if message.is_empty() { "the reply doesn't say why".to_owned() } else { message };
     Refusal {
-        service: request.service.id(),
-        operation: request.operation.clone(),
+        service: service.id(),
+        operation: operation.to_owned(),
         region: region.to_owned(),
         code,
         message: message.chars().take(MAX_WORDS).collect(),
         status,
-        request_id: id.or(request_id),
+        request_id,
     }
 }
 
-type Words = (String, String, Option<String>);
+/// A code, a message, a request's id.
+pub(super) type Words = (String, String, Option<String>);
 
 /// EC2's `Response/Errors/Error` with a `RequestID`, and the `ErrorResponse/Error` with a `RequestId` of the others.
 fn xml(body: &[u8]) -> Option<Words> {
@@ -100,7 +112,6 @@ fn tags(item: &Element) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::service::Name;
     use super::*;
 
     fn said(status: u16, body: &str) -> Refusal {

@@ -13,23 +13,21 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
-use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::http::{HttpConnector as _, HttpConnectorSettings};
+use aws_smithy_runtime_api::client::http::{HttpConnector as _, HttpConnectorSettings, SharedHttpConnector};
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
 use aws_smithy_types::date_time::Format;
 use aws_types::service_config::ServiceConfigKey;
 use tokio::time::Instant;
 
-use super::refusal::Fault;
+use super::refusal::{Fault, Refusal};
+use crate::ebs::Aws;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 /// How long an answer may take.
-const ANSWER: Duration = Duration::from_secs(60);
+pub(super) const ANSWER: Duration = Duration::from_secs(60);
 /// How much of an answer is read: a page of a thousand images has three MiB.
 const MAX_REPLY: usize = 16 << 20;
 /// The longest pause between two attempts.
@@ -91,7 +89,7 @@ struct Reply {
 #[derive(Debug)]
 pub(super) struct Line {
     config: SdkConfig,
-    connector: Connector,
+    connector: SharedHttpConnector,
     credentials: Mutex<Option<Credentials>>,
     /// Seconds by which this machine's clock is behind.
     skew: AtomicI64,
@@ -100,12 +98,9 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(config: SdkConfig, stop: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(aws: &Aws, stop: Arc<AtomicBool>) -> Self {
         let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT).build();
-        let mut builder =
-            Connector::builder().connector_settings(settings).proxy_config(ProxyConfig::from_env());
-        builder.set_sleep_impl(config.sleep_impl());
-        let connector = builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build();
+        let (config, connector) = (aws.config().clone(), aws.connector(&settings));
         Self { config, connector, credentials: Mutex::default(), skew: AtomicI64::new(0), stop }
     }
 
@@ -126,31 +121,37 @@ impl Line {
         patience: Duration,
         urgent: bool,
     ) -> Result<Vec<u8>, Fault> {
+        let attempt = async || self.attempt(region, request).await;
+        self.insist(&request.operation, region, patience, urgent, attempt).await
+    }
+
+    /// Attempts the same again as long as that may help.
+    pub(super) async fn insist<T>(
+        &self,
+        operation: &str,
+        region: &str,
+        patience: Duration,
+        urgent: bool,
+        attempt: impl AsyncFn() -> Result<T, Again>,
+    ) -> Result<T, Fault> {
         let started = Instant::now();
-        let mut attempt = 0;
+        let mut attempts = 0;
         loop {
             let outcome = tokio::select! {
-                outcome = self.attempt(region, request) => outcome,
+                outcome = attempt() => outcome,
                 error = self.stopped(), if !urgent => return Err(error.into()),
             };
             let fault = match outcome {
-                Ok(body) => return Ok(body),
+                Ok(answer) => return Ok(answer),
                 Err(Again::No(fault)) => return Err(fault),
                 Err(Again::Yes(fault)) => fault,
             };
-            let pause = pause(attempt);
-            attempt += 1;
+            let pause = pause(attempts);
+            attempts += 1;
             if started.elapsed() + pause > patience {
                 return Err(fault);
             }
-            tracing::debug!(
-                operation = request.operation,
-                region,
-                attempt,
-                ?pause,
-                fault = describe(&fault),
-                "again"
-            );
+            tracing::debug!(operation, region, attempts, ?pause, fault = describe(&fault), "again");
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 error = self.stopped(), if !urgent => return Err(error.into()),
@@ -174,10 +175,16 @@ impl Line {
         let signed = self.sign(&endpoint, region, request, &credentials).map_err(|e| Again::No(e.into()))?;
         let reply = match tokio::time::timeout(ANSWER, self.exchange(signed)).await {
             Ok(Ok(reply)) => reply,
-            Ok(Err(why)) => return Err(Again::Yes(unreachable(request, &endpoint, why))),
+            Ok(Err(why)) => {
+                return Err(Again::Yes(unreachable(request.service, &request.operation, &endpoint, why)));
+            }
             Err(_) => {
-                let why = format!("no answer in {} seconds", ANSWER.as_secs());
-                return Err(Again::Yes(unreachable(request, &endpoint, why)));
+                return Err(Again::Yes(unreachable(
+                    request.service,
+                    &request.operation,
+                    &endpoint,
+                    silent(),
+                )));
             }
         };
         tracing::debug!(
@@ -190,16 +197,21 @@ impl Line {
         if (200..300).contains(&reply.status) {
             return Ok(reply.body);
         }
-        let mut refusal = super::reply::refusal(request, region, reply.status, &reply.body, reply.request_id);
-        refusal.message = discreet(&refusal.message, &credentials);
-        if refusal.is_unauthenticated() && self.corrects_clock(reply.date.as_deref()) {
-            return Err(Again::Yes(Fault::Refused(Box::new(refusal))));
-        }
-        Err(if refusal.is_transient() {
-            Again::Yes(Fault::Refused(Box::new(refusal)))
-        } else {
-            Again::No(Fault::Refused(Box::new(refusal)))
-        })
+        let refusal = super::reply::refusal(request, region, reply.status, &reply.body, reply.request_id);
+        Err(self.refused(refusal, reply.date.as_deref(), &credentials))
+    }
+
+    /// What a refusal means; `date` is the service's time of it.
+    pub(super) fn refused(
+        &self,
+        mut refusal: Refusal,
+        date: Option<&str>,
+        credentials: &Credentials,
+    ) -> Again {
+        refusal.message = discreet(&refusal.message, credentials);
+        let again = (refusal.is_unauthenticated() && self.corrects_clock(date)) || refusal.is_transient();
+        let fault = Fault::Refused(Box::new(refusal));
+        if again { Again::Yes(fault) } else { Again::No(fault) }
     }
 
     async fn exchange(&self, request: http::Request<SdkBody>) -> Result<Reply, String> {
@@ -267,7 +279,7 @@ impl Line {
     }
 
     #[allow(clippy::disallowed_methods, reason = "a signature carries the time")]
-    fn now(&self) -> SystemTime {
+    pub(super) fn now(&self) -> SystemTime {
         let (now, skew) = (SystemTime::now(), self.skew.load(Ordering::Relaxed));
         let by = Duration::from_secs(skew.unsigned_abs());
         let set = if skew >= 0 { now.checked_add(by) } else { now.checked_sub(by) };
@@ -289,7 +301,7 @@ impl Line {
         true
     }
 
-    async fn credentials(&self) -> Result<Credentials> {
+    pub(super) async fn credentials(&self) -> Result<Credentials> {
         let now = self.now();
         let fresh = |c: &Credentials| c.expiry().is_none_or(|end| end > now + RENEW);
         if let Some(known) = &*self.credentials.lock().unwrap_or_else(PoisonError::into_inner)
@@ -307,7 +319,7 @@ impl Line {
     }
 
     /// Where a service is in a region.
-    fn endpoint(&self, service: Name, region: &str) -> String {
+    pub(super) fn endpoint(&self, service: Name, region: &str) -> String {
         let (env, id) = service.endpoint_keys();
         let own = || {
             let key =
@@ -336,7 +348,8 @@ impl Line {
 }
 
 /// Whether to try again.
-enum Again {
+#[derive(Debug)]
+pub(super) enum Again {
     Yes(Fault),
     No(Fault),
 }
@@ -366,8 +379,13 @@ fn no_credentials() -> Error {
     )
 }
 
-fn unreachable(request: &Request, endpoint: &str, why: String) -> Fault {
-    let what = format!("no answer to {}:{} from {endpoint}", request.service.id(), request.operation);
+/// Why there is no answer.
+pub(super) fn silent() -> String {
+    format!("no answer in {} seconds", ANSWER.as_secs())
+}
+
+pub(super) fn unreachable(service: Name, operation: &str, endpoint: &str, why: String) -> Fault {
+    let what = format!("no answer to {}:{operation} from {endpoint}", service.id());
     Fault::Failed(Error::new(ErrorKind::Remote, what).with_source(Error::new(ErrorKind::Remote, why)))
 }
 
@@ -379,7 +397,7 @@ fn describe(fault: &Fault) -> String {
 }
 
 /// An error and what caused it, in a line.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,22 +1,36 @@
 //! The connection to AWS: configuration, runtime, HTTP.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
+#[cfg(feature = "ami")]
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use super::engine::{Engine, bug};
 use super::fault::Stop;
 use super::watch::Watch;
+use super::wire::{self, Wire};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a connection may take to come about, on a line that is full of blocks.
 const CONNECT: Duration = Duration::from_secs(15);
+
+/// No deadlines but this one, for a connection to come about.
+pub(crate) fn patient(connect: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(connect)
+        .disable_read_timeout()
+        .disable_operation_timeout()
+        .disable_operation_attempt_timeout()
+        .build()
+}
 
 /// How often a watch is looked at.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
@@ -29,6 +43,7 @@ pub struct Connect {
     profile: Option<String>,
     region: Option<String>,
     endpoint_url: Option<String>,
+    ca_bundle: Option<PathBuf>,
 }
 
 impl Connect {
@@ -58,15 +73,23 @@ impl Connect {
         self.endpoint_url = Some(url.into());
         self
     }
+
+    /// A file of certificates (PEM) to trust, in place of those that the machine trusts.
+    #[must_use]
+    pub fn ca_bundle(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ca_bundle = Some(file.into());
+        self
+    }
 }
 
 /// A connection to AWS. Profile, region and credentials are found as the `aws` command finds them: in its files, in the
-/// environment, from a login, from the instance that this runs on.
+/// environment, from a login, from the instance that this runs on. So are proxies, and whom to trust (`AWS_CA_BUNDLE`).
 ///
 /// [`Upload`](super::Upload) has an example.
 #[derive(Debug)]
 pub struct Aws {
     runtime: Runtime,
+    wire: Wire,
     config: SdkConfig,
     region: String,
     ebs: aws_sdk_ebs::Client,
@@ -77,14 +100,20 @@ impl Aws {
     ///
     /// # Errors
     ///
-    /// When no region is configured, or no thread can be started.
+    /// When no region is configured, a file of certificates can't be used, or no thread can be started.
     pub fn connect(connect: &Connect) -> Result<Self> {
         let runtime = Builder::new_multi_thread()
             .thread_name("aws")
             .enable_all()
             .build()
             .map_err(|e| Error::io("start threads for requests", e))?;
-        let mut loader = aws_config::defaults(aws_config::BehaviorVersion::latest());
+        let bundle = match &connect.ca_bundle {
+            Some(file) => Some(file.clone()),
+            None => runtime.block_on(wire::configured_bundle(connect.profile.as_deref())),
+        };
+        let wire = Wire::new(bundle.as_deref())?;
+        let mut loader =
+            aws_config::defaults(aws_config::BehaviorVersion::latest()).http_client(wire.clone());
         if let Some(name) = &connect.profile {
             loader = loader.profile_name(name);
         }
@@ -102,24 +131,24 @@ impl Aws {
             )
         })?;
         // Retries, deadlines and their relation to each other are the engine's.
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT)
-            .disable_read_timeout()
-            .disable_operation_timeout()
-            .disable_operation_attempt_timeout()
-            .build();
         let ebs = aws_sdk_ebs::config::Builder::from(&config)
             .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts)
+            .timeout_config(patient(CONNECT))
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        Ok(Self { runtime, config, region, ebs: aws_sdk_ebs::Client::from_conf(ebs) })
+        Ok(Self { runtime, wire, config, region, ebs: aws_sdk_ebs::Client::from_conf(ebs) })
     }
 
     /// The region.
     #[must_use]
     pub fn region(&self) -> &str {
         &self.region
+    }
+
+    /// What makes requests, with these timeouts.
+    #[cfg(feature = "ami")]
+    pub(crate) fn connector(&self, settings: &HttpConnectorSettings) -> SharedHttpConnector {
+        self.wire.connector(settings)
     }
 
     /// What the services' clients are made of.

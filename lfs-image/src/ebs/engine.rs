@@ -10,10 +10,11 @@ use std::hash::BuildHasher as _;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 
 use super::fault::{Call, Class, Fault, Stop};
 use super::pace::{Bucket, Pace};
@@ -32,13 +33,14 @@ struct Shared {
     control: Mutex<Control>,
     /// Somebody's turn may have come.
     turn: Notify,
+    /// Those whose turn it is start one after the other.
+    bucket: tokio::sync::Mutex<Bucket>,
     jitter: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Control {
     pace: Pace,
-    bucket: Bucket,
     in_flight: usize,
     /// When something last succeeded.
     succeeded: Duration,
@@ -65,13 +67,13 @@ impl Engine {
             patience,
             control: Mutex::new(Control {
                 pace: Pace::new(jobs),
-                bucket: Bucket::default(),
                 in_flight: 0,
                 succeeded: Duration::ZERO,
                 unknown_until: Duration::ZERO,
                 transfer,
             }),
             turn: Notify::new(),
+            bucket: tokio::sync::Mutex::default(),
             jitter: AtomicU64::new(random()),
         }))
     }
@@ -181,10 +183,12 @@ impl Engine {
             }
             somebody.await;
         };
-        let wait = self.control().bucket.take(self.now());
+        let mut bucket = self.0.bucket.lock().await;
+        let wait = bucket.wait(self.now());
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
+        bucket.used(self.now());
         turn
     }
 
@@ -317,4 +321,177 @@ impl Drop for Turn<'_> {
 /// A number that no other process has: the hash of nothing, under a key that the operating system made up.
 pub(super) fn random() -> u64 {
     RandomState::new().hash_one(std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Transfers so many blocks against a service that time is made up for: when each request started.
+    ///
+    /// The service answers as `answer` says, which is told a request's number.
+    async fn transfer<F>(
+        engine: &Engine,
+        blocks: u64,
+        answer: impl Fn(u64) -> F + Clone + Send + Sync + 'static,
+    ) -> Result<Vec<Duration>, Stop>
+    where
+        F: Future<Output = Result<(), Fault>> + Send + 'static,
+    {
+        let began = Instant::now();
+        let starts = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&starts);
+        let sender = engine.clone();
+        let work = move |_: u64| {
+            let (engine, seen, answer) = (sender.clone(), Arc::clone(&seen), answer.clone());
+            async move {
+                let attempt = || {
+                    let number = {
+                        let mut seen = seen.lock().unwrap();
+                        seen.push(began.elapsed());
+                        seen.len() as u64
+                    };
+                    answer(number)
+                };
+                engine.call(Call::PutSnapshotBlock, attempt).await?;
+                engine.done(false);
+                Ok(())
+            }
+        };
+        engine.each(Items::Here((0..blocks).collect()), work).await?;
+        assert_eq!(engine.transfer().done, blocks);
+        Ok(Arc::into_inner(starts).unwrap().into_inner().unwrap())
+    }
+
+    fn engine(jobs: Option<usize>, blocks: u64) -> Engine {
+        Engine::new(Patience::default(), jobs, blocks)
+    }
+
+    /// The most requests that started within a second.
+    fn most_in_a_second(starts: &[Duration]) -> usize {
+        let within = |n: usize| starts[n..].partition_point(|t| *t < starts[n] + Duration::from_secs(1));
+        (0..starts.len()).map(within).max().unwrap()
+    }
+
+    fn seconds(starts: &[Duration]) -> f64 {
+        starts.last().unwrap().as_secs_f64()
+    }
+
+    /// However fast the service is, and however many requests may be under way; also when everything stood still for a while.
+    #[tokio::test(start_paused = true)]
+    async fn no_second_sees_a_thousand() {
+        for jobs in [None, Some(256)] {
+            let engine = engine(jobs, 8000);
+            let starts = transfer(&engine, 8000, |n| async move {
+                if n.is_multiple_of(1900) {
+                    tokio::time::advance(Duration::from_millis(1700)).await;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Ok(())
+            });
+            let starts = starts.await.unwrap();
+            let most = most_in_a_second(&starts);
+            assert!((920..1000).contains(&most), "{most}");
+        }
+    }
+
+    /// A service that takes 100 ms for each block is soon asked for as many as it takes.
+    #[tokio::test(start_paused = true)]
+    async fn a_service_far_away_is_kept_busy() {
+        let engine = engine(None, 10_000);
+        let starts = transfer(&engine, 10_000, |_| async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok(())
+        });
+        let starts = starts.await.unwrap();
+        let most = most_in_a_second(&starts);
+        assert!((920..1000).contains(&most), "{most}");
+        // Two seconds to find out; then 940 in each.
+        assert!(seconds(&starts) < 13.0, "{}", seconds(&starts));
+        assert_eq!(engine.transfer().retries, 0);
+    }
+
+    /// One that takes 300 in a second is asked for about as many, and refuses few.
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_throttles_is_heard() {
+        let engine = engine(None, 6000);
+        let line = Arc::new(Mutex::new(VecDeque::new()));
+        let starts = transfer(&engine, 6000, move |_| {
+            let line = Arc::clone(&line);
+            async move {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                let now = Instant::now();
+                let taken = {
+                    let mut line = line.lock().unwrap();
+                    line.retain(|at| *at + Duration::from_secs(1) > now);
+                    line.push_back(now);
+                    line.len()
+                };
+                if taken > 300 {
+                    return Err(Fault { class: Class::Throttled, ..Fault::passing("throttled") });
+                }
+                Ok(())
+            }
+        });
+        let starts = starts.await.unwrap();
+        let refused = engine.transfer().throttled;
+        assert!(refused > 0 && refused < 3000, "{refused} of {}", starts.len());
+        assert!((20.0..60.0).contains(&seconds(&starts)), "{}", seconds(&starts));
+    }
+
+    /// 10 Mbit/s: nothing is given up and sent again, however long a block takes.
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_line_takes_its_time() {
+        let engine = engine(None, 300);
+        let free = Arc::new(Mutex::new(Instant::now()));
+        let starts = transfer(&engine, 300, move |_| {
+            let through = {
+                let mut free = free.lock().unwrap();
+                *free = (*free).max(Instant::now()) + Duration::from_millis(420);
+                *free
+            };
+            async move {
+                tokio::time::sleep_until(through).await;
+                Ok(())
+            }
+        });
+        let starts = starts.await.unwrap();
+        assert_eq!((starts.len(), engine.transfer().retries), (300, 0));
+    }
+
+    /// A new snapshot isn't known everywhere for up to two minutes; after that, it isn't there.
+    #[tokio::test(start_paused = true)]
+    async fn not_found_is_not_yet_for_two_minutes() {
+        for (known_after, comes) in [(110, true), (200, false)] {
+            let engine = engine(None, 20);
+            engine.snapshot_is_new();
+            let began = Instant::now();
+            let outcome = transfer(&engine, 20, move |_| async move {
+                if began.elapsed() < Duration::from_secs(known_after) {
+                    return Err(Fault { class: Class::NotFound, ..Fault::passing("no such snapshot") });
+                }
+                Ok(())
+            });
+            assert_eq!(outcome.await.is_ok(), comes, "{known_after}");
+            let took = began.elapsed().as_secs();
+            assert!((110..130).contains(&took), "{took}");
+        }
+    }
+
+    /// What refuses for good ends all of it at once.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_final_is_final() {
+        let engine = engine(None, 1000);
+        let began = Instant::now();
+        let outcome = transfer(&engine, 1000, |n| async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if n >= 100 {
+                return Err(Fault { class: Class::Final, ..Fault::passing("denied") });
+            }
+            Ok(())
+        });
+        assert_eq!(outcome.await.unwrap_err().error.to_string(), "denied");
+        assert!(engine.transfer().done < 100 && engine.transfer().retries == 0);
+        assert!(began.elapsed() < Duration::from_secs(2));
+    }
 }

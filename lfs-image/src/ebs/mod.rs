@@ -58,7 +58,10 @@ mod upload;
 mod verify;
 mod volume;
 mod watch;
+mod wire;
 
+#[cfg(feature = "aws-sdk-ec2")]
+pub(crate) use client::patient;
 pub use client::{Aws, Connect};
 pub use pull::{Pull, Pulled};
 pub use raw_image::RawImage;

@@ -150,6 +150,9 @@ impl Pace {
 }
 
 /// How many requests in a second: the service refuses more than 1000 for a snapshot, and counts refused ones too.
+///
+/// It is asked before each request and told after the wait, so that those which were waiting while nothing went on, on a machine
+/// that slept, don't all start at once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Bucket {
     /// When the bucket is full again.
@@ -160,11 +163,18 @@ impl Bucket {
     const RATE: u32 = 940;
     const BURST: u32 = 40;
 
-    /// Takes one at `now`: how long to wait before using it.
-    pub(super) fn take(&mut self, now: Duration) -> Duration {
-        let each = Duration::from_secs(1) / Self::RATE;
-        self.full_at = self.full_at.max(now) + each;
-        self.full_at.saturating_sub(now).saturating_sub(each * Self::BURST)
+    fn each() -> Duration {
+        Duration::from_secs(1) / Self::RATE
+    }
+
+    /// How long a request has to wait that would start at `now`.
+    pub(super) fn wait(&self, now: Duration) -> Duration {
+        self.full_at.saturating_sub(now).saturating_sub(Self::each() * (Self::BURST - 1))
+    }
+
+    /// One starts at `now`.
+    pub(super) fn used(&mut self, now: Duration) {
+        self.full_at = self.full_at.max(now) + Self::each();
     }
 }
 
@@ -266,7 +276,8 @@ mod tests {
             if n == 2000 {
                 now += Duration::from_secs(10);
             }
-            now += bucket.take(now);
+            now += bucket.wait(now);
+            bucket.used(now);
             used.push(now);
         }
         for (n, at) in used.iter().enumerate() {

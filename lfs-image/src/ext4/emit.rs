@@ -11,7 +11,8 @@ use super::survey::{Dir, Extras, Object, ranges};
 use super::{Plan, dirs, inode_seed, journal, orphan, resize};
 use crate::error::{Error, Result};
 use crate::raw::num::{index, lo32};
-use crate::raw::out::{Out, Target};
+use crate::raw::out::Out;
+use crate::raw::sink::Sink;
 use crate::raw::store::ReadAt;
 use crate::tree::{Content, Data, Tree};
 
@@ -19,7 +20,7 @@ const BLOCK: usize = index(BLOCK_SIZE);
 
 impl Plan {
     /// Writes the filesystem of the tree that it was planned for, from where `out` is.
-    pub(crate) fn emit<S: Target + ?Sized>(
+    pub(crate) fn emit<S: Sink + ?Sized>(
         &self,
         tree: &Tree,
         store: &dyn ReadAt,
@@ -82,7 +83,7 @@ struct Pen<'a, 'o, 's, S: ?Sized> {
     fixed: &'a [FixedRun],
 }
 
-impl<S: Target + ?Sized> Pen<'_, '_, '_, S> {
+impl<S: Sink + ?Sized> Pen<'_, '_, '_, S> {
     /// Writes everything fixed before `block`, and leaves the rest before it unallocated.
     fn go_to(&mut self, block: u64) -> Result<()> {
         while let Some((run, rest)) = self.fixed.split_first().filter(|(run, _)| run.start < block) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::faults::Fault;
+use crate::tls::Tls;
 
 /// The account and the service as they are before the first call. `README.md` has a table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,6 +27,8 @@ pub struct Config {
     pub regions: Vec<String>,
     /// Blocks are checked and then forgotten.
     pub discard: bool,
+    /// Whether connections are TLS, and with whose certificate. Only what it starts with counts.
+    pub tls: Option<Tls>,
     /// Where the unlinked file with the blocks lies; `TMPDIR` or `/var/tmp` by default.
     pub folder: Option<PathBuf>,
     /// From CompleteSnapshot to `completed`, in milliseconds.
@@ -74,6 +77,7 @@ impl Default for Config {
             region: regions[0].into(),
             regions: regions.map(Into::into).into(),
             discard: false,
+            tls: None,
             folder: None,
             complete_ms: 100,
             image_ms: 0,

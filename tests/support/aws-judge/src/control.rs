@@ -9,11 +9,11 @@ use hyper::{Request, Response};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::answer::Body;
 use crate::config::Config;
 use crate::faults::{Armed, Fault};
 use crate::judge;
 use crate::reply::Reply;
-use crate::server::Body;
 use crate::state::Shared;
 use crate::volume::{self, View};
 

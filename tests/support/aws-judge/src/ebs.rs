@@ -93,7 +93,7 @@ pub(crate) fn answer(shared: &Shared, ask: &Ask<'_>, plan: &Plan) -> Result<Repl
         "StartSnapshot" => start::start(&mut shared.state(), ask),
         "PutSnapshotBlock" => put(shared, ask, id, block),
         "CompleteSnapshot" => complete(&mut shared.state(), ask, id, plan),
-        "GetSnapshotBlock" => reading::get(shared, ask, id, block),
+        "GetSnapshotBlock" => reading::get(shared, ask, id, block, plan.read),
         "ListSnapshotBlocks" => reading::list(&mut shared.state(), ask, id, None),
         _ => reading::changed(&mut shared.state(), ask, id),
     }

@@ -104,6 +104,8 @@ enum What {
     SnapshotError,
     SlowCompletion,
     FailCompletion,
+    Damage,
+    Alter,
 }
 
 /// Where in a call a stall or a drop happens.
@@ -145,6 +147,18 @@ pub(crate) struct Plan {
     pub(crate) snapshot_error: bool,
     pub(crate) completion: Option<Duration>,
     pub(crate) fail_completion: bool,
+    pub(crate) read: Read,
+}
+
+/// What is read of a block.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Read {
+    #[default]
+    Whole,
+    /// Not what its checksum says.
+    Damaged,
+    /// Something else, with that thing's checksum.
+    Altered,
 }
 
 /// A fault that counts.
@@ -253,6 +267,8 @@ impl Fault {
             }
             What::SlowCompletion => plan.completion = Some(Duration::from_millis(self.ms.unwrap_or(10_000))),
             What::FailCompletion => plan.fail_completion = true,
+            What::Damage => plan.read = Read::Damaged,
+            What::Alter => plan.read = Read::Altered,
             What::SnapshotError => plan.snapshot_error = true,
             What::Stall => {
                 let seconds = Duration::from_secs_f64(self.seconds.unwrap_or(30.0).max(0.0));

@@ -18,6 +18,7 @@ use crate::report::{BlockReport, ImageReport, Report, SnapshotReport};
 use crate::server;
 use crate::sigv4::hex;
 use crate::state::{Block, Phase, Shared, Snapshot};
+use crate::tls::Tls;
 use crate::volume::{self, View};
 use crate::{BLOCK_SIZE, time};
 
@@ -25,6 +26,7 @@ use crate::{BLOCK_SIZE, time};
 #[derive(Debug)]
 pub struct Judge {
     shared: Arc<Shared>,
+    scheme: &'static str,
     address: SocketAddr,
     runtime: Option<Runtime>,
 }
@@ -44,6 +46,8 @@ impl Judge {
     /// Likewise.
     pub fn start_on(config: Config, port: u16) -> io::Result<Self> {
         let slow = config.uplink.is_some();
+        let tls = config.tls.as_ref().map(Tls::acceptor).transpose()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let shared = Arc::new(Shared::new(config)?);
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let listener = {
@@ -58,8 +62,8 @@ impl Judge {
             socket.listen(1024)?
         };
         let address = listener.local_addr()?;
-        runtime.spawn(server::serve(listener, Arc::clone(&shared)));
-        Ok(Self { shared, address, runtime: Some(runtime) })
+        runtime.spawn(server::serve(listener, tls, Arc::clone(&shared)));
+        Ok(Self { shared, scheme, address, runtime: Some(runtime) })
     }
 
     /// The port on 127.0.0.1.
@@ -68,10 +72,10 @@ impl Judge {
         self.address.port()
     }
 
-    /// `http://127.0.0.1:PORT`, for all services.
+    /// `http://127.0.0.1:PORT`, or with `https` where it has a certificate, for all services.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// What a client's process needs in its environment: endpoint, credentials, region, and nothing of the user's.

@@ -8,8 +8,9 @@
 //!                                                                 └─ state: snapshots, images, counters, violations
 //! ```
 //!
-//! Not here: TLS, pagination of DescribeImages, any other call of EC2, and billing.
+//! Not here: pagination of DescribeImages, any other call of EC2, and billing.
 
+mod answer;
 mod config;
 mod control;
 mod ebs;
@@ -30,6 +31,7 @@ mod snapshots;
 mod start;
 mod state;
 mod time;
+mod tls;
 mod volume;
 mod xml;
 
@@ -38,6 +40,7 @@ pub use judge::Judge;
 pub use report::{
     BlockReport, ImageReport, LogEntry, OperationReport, ParameterReport, Report, SnapshotReport, Violation,
 };
+pub use tls::Tls;
 pub use volume::View;
 
 /// The size of a block in bytes, the only one the service knows.

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::BLOCK_SIZE;
 use crate::ebs::{Ask, bad, check_id};
+use crate::faults::Read;
 use crate::form;
 use crate::reply::{Fail, Reply};
 use crate::sigv4::hmac;
@@ -68,7 +70,7 @@ fn is_token(text: &str, parts: &[&str]) -> bool {
         .is_some_and(|nonce| token(parts, nonce) == text)
 }
 
-pub(crate) fn get(shared: &Shared, ask: &Ask<'_>, id: &str, index: u32) -> Result<Reply, Fail> {
+pub(crate) fn get(shared: &Shared, ask: &Ask<'_>, id: &str, index: u32, read: Read) -> Result<Reply, Fail> {
     let query = Query::parse(ask.query)?;
     let block = {
         let mut state = shared.state();
@@ -83,11 +85,15 @@ pub(crate) fn get(shared: &Shared, ask: &Ask<'_>, id: &str, index: u32) -> Resul
     };
     let disk = |message: String| Fail::new(500, "InternalServerException", message);
     let data = shared.blocks.get(block.place).map_err(|error| disk(error.to_string()))?;
-    let data = data.ok_or_else(|| disk("the data wasn't kept (discard)".into()))?;
+    let mut data = data.ok_or_else(|| disk("the data wasn't kept (discard)".into()))?;
+    if read != Read::Whole {
+        data[BLOCK_SIZE / 3] ^= 1;
+    }
+    let digest = if read == Read::Altered { Sha256::digest(&data).into() } else { block.digest };
     shared.state().bytes_sent += BLOCK_SIZE as u64;
     Ok(Reply::new(200, "application/octet-stream", data)
         .with("x-amz-Data-Length", BLOCK_SIZE)
-        .with("x-amz-Checksum", BASE64.encode(block.digest))
+        .with("x-amz-Checksum", BASE64.encode(digest))
         .with("x-amz-Checksum-Algorithm", "SHA256"))
 }
 

@@ -1,23 +1,20 @@
 //! Connections: reads requests at the pace and to the point that the script allows, and answers likewise.
 
-use std::convert::Infallible;
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 
+use crate::answer::{Body, Dropped, halves};
 use crate::ebs::{self, Route};
 use crate::faults::{At, Call, Plan, splitmix};
 use crate::form::Form;
@@ -33,7 +30,7 @@ const LIMIT: usize = 1 << 20;
 const EARLY: usize = 64 << 10;
 
 /// Accepts connections until the runtime ends.
-pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+pub(crate) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -42,57 +39,26 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         // Without it small answers may wait for an acknowledgement; it can be done without.
         let _ = stream.set_nodelay(true);
         shared.state().connections += 1;
-        let shared = Arc::clone(&shared);
+        let (shared, tls) = (Arc::clone(&shared), tls.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request| handle(Arc::clone(&shared), request));
-            // An error here is the client going away, or us dropping it by script.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            match tls {
+                None => connection(stream, shared).await,
+                Some(tls) => {
+                    // Who doesn't trust us goes away here.
+                    if let Ok(stream) = tls.accept(stream).await {
+                        connection(stream, shared).await;
+                    }
+                }
+            }
         });
     }
 }
 
-/// The body of an answer.
-pub(crate) enum Body {
-    Full(Full<Bytes>),
-    Stream(mpsc::Receiver<io::Result<Bytes>>),
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
+    let service = service_fn(move |request| handle(Arc::clone(&shared), request));
+    // An error here is the client going away, or us dropping it by script.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
-
-impl hyper::body::Body for Body {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match self.get_mut() {
-            Self::Full(full) => {
-                Pin::new(full).poll_frame(context).map_err(|never: Infallible| match never {})
-            }
-            Self::Stream(chunks) => {
-                chunks.poll_recv(context).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
-            }
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Full(full) => full.size_hint(),
-            Self::Stream(_) => SizeHint::default(),
-        }
-    }
-}
-
-/// The connection is to be closed without an answer.
-#[derive(Debug)]
-pub(crate) struct Dropped;
-
-impl std::fmt::Display for Dropped {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("dropped by script")
-    }
-}
-
-impl std::error::Error for Dropped {}
 
 async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Dropped> {
     if request.uri().path().starts_with("/_judge/") {
@@ -482,25 +448,4 @@ impl Drop for Running {
             self.end(None, true, false);
         }
     }
-}
-
-/// The first half; then after a pause the rest, or never.
-fn halves(body: Bytes, pause: Option<Duration>) -> Body {
-    let (send, chunks) = mpsc::channel(2);
-    tokio::spawn(async move {
-        let half = body.len() / 2;
-        // A client that is gone doesn't need it.
-        let _ = send.send(Ok(body.slice(..half))).await;
-        match pause {
-            Some(time) => {
-                tokio::time::sleep(time).await;
-                let _ = send.send(Ok(body.slice(half..))).await;
-            }
-            None => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                let _ = send.send(Err(io::Error::other("dropped by script"))).await;
-            }
-        }
-    });
-    Body::Stream(chunks)
 }
