@@ -216,7 +216,7 @@ fn headers_without_end() {
         &header(b'x', 0).bytes(124, b"\x80\0\0\0\0\0\0\x01\0\0\0\0").block(),
         &["4294967296 bytes, the limit is 16777216"],
     );
-    refused_bytes(&Header::new("x", b'x', 0o7777_7777_777).block(), &["8589934591 bytes, the limit is"]);
+    refused_bytes(&Header::new("x", b'x', 0o77_777_777_777).block(), &["8589934591 bytes, the limit is"]);
     refused_bytes(&header(b'L', 1 << 20).block(), &["1048576 bytes, the limit is 65536"]);
     refused_bytes(&header(b'L', 0).bytes(124, &[0xff; 12]).block(), &["size field is negative"]);
 }

@@ -1,6 +1,6 @@
 //! The command from outside.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic and speak")]
 
 mod alone;
 mod bad;
