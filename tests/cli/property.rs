@@ -21,7 +21,10 @@ const OPTIONS: [&[&str]; 5] = [
 /// A bounded number here; more by hand: `LFS_IMAGE_CASES=5000`, and other ones: `LFS_IMAGE_SEED=2`.
 #[test]
 fn random_trees_come_back() {
-    if !judge::require(&["e2fsck", "tar", "bsdtar", "setfattr"]) || !judge::require(compare::NEEDS) {
+    if !judge::require(&["e2fsck", "tar", "bsdtar", "setfattr"])
+        || !judge::require(compare::NEEDS)
+        || !judge::require_mounts()
+    {
         return;
     }
     let number =
@@ -52,14 +55,12 @@ fn random_trees_come_back() {
             _ => judge::partitions(&out).unwrap().pop().unwrap().offset,
         };
         judge::e2fsck(&out, offset).unwrap();
-        // The kernel is quick; debugfs is another reader.
-        if batch % 5 == 0 || !judge::require_mounts() {
+        let mount = Mount::read_only(&out, offset);
+        compare::mounted(&base, mount.path(), layers).unwrap();
+        mount.finish().unwrap();
+        // Another reader, which can't be asked for attributes with names as odd as the other writers'.
+        if writer == "gnu-old" {
             compare::debugfs(&base, &out, offset, layers).unwrap();
-        }
-        if judge::require_mounts() {
-            let mount = Mount::read_only(&out, offset);
-            compare::mounted(&base, mount.path(), layers).unwrap();
-            mount.finish().unwrap();
         }
     }
 }
@@ -76,7 +77,7 @@ fn another_tree_is_not_the_same() {
             Command::new("python3")
                 .arg(support_file("random_trees.py"))
                 .arg(folder.path())
-                .args(["--writer", "python", "--seed", seed, "--cases", "2"]),
+                .args(["--writer", "gnu-old", "--seed", seed, "--cases", "2"]),
         );
         folder
     };

@@ -40,7 +40,7 @@ pub fn tree(input: &[u8]) {
         std::env::var("LFS_IMAGE_FUZZ_E2FSCK").ok().and_then(|text| text.parse().ok()).unwrap_or(1000)
     });
     let Some((image, bytes)) = make(input) else { return };
-    if RUNS.fetch_add(1, Ordering::Relaxed) % interval == 0 {
+    if RUNS.fetch_add(1, Ordering::Relaxed).is_multiple_of(interval) {
         let name = format!("/dev/shm/lfs-image-fuzz-{}.img", std::process::id());
         let complaints = e2fsck(Path::new(&name), &image, &bytes);
         std::fs::remove_file(&name).unwrap();
