@@ -11,7 +11,7 @@ JUDGES=(
     # archives and attributes
     tar libarchive-tools zstd xz-utils bzip2 gzip lz4 lzop acl attr libcap2-bin python3 python3-venv
     # root file systems
-    mmdebstrap busybox-static binutils ca-certificates
+    mmdebstrap busybox-static binutils binutils-aarch64-linux-gnu ca-certificates
     # what is made into hosts, and edited
     openssh-client patch
     # what a person sees

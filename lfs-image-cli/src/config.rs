@@ -186,7 +186,7 @@ mod tests {
                     typed.extend(["--for", "qemu"].map(OsString::from));
                 }
                 typed.push("in".into());
-                if name == "raw" && long != "dry-run" {
+                if (name == "raw" && long != "dry-run") || name == "diff" {
                     typed.push("out".into());
                 }
                 // What goes with it alone.

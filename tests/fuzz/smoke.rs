@@ -76,8 +76,7 @@ fn boots() {
 /// The judge of the trees must see what is wrong.
 #[test]
 fn the_judge_is_not_blind() {
-    let (_, input) = &corpus("tree")[1];
-    let (image, bytes) = bodies::tree::make(input).unwrap();
+    let (image, bytes) = corpus("tree").iter().find_map(|(_, input)| bodies::tree::make(input)).unwrap();
     let root = image.partitions().last().unwrap().offset;
     // Counts of the superblock and of the first group; a bitmap; the root directory's links.
     let descriptor = bytes.get(root + 4096, 64);
