@@ -154,6 +154,10 @@ impl Sink for Out {
         each!(self, sink => sink.unallocated(offset, len))
     }
 
+    fn copies(&self) -> bool {
+        each!(self, sink => sink.copies())
+    }
+
     fn copy(&mut self, offset: u64, store: &dyn ReadAt, at: Position, len: u64) -> Result<()> {
         each!(self, sink => sink.copy(offset, store, at, len))
     }
@@ -243,6 +247,10 @@ impl Sink for Watched<'_> {
     fn unallocated(&mut self, offset: u64, len: u64) -> Result<()> {
         self.tally.unallocated += len;
         self.pieces(offset, len, self.leap(), Out::unallocated)
+    }
+
+    fn copies(&self) -> bool {
+        self.out.copies()
     }
 
     fn copy(&mut self, offset: u64, store: &dyn ReadAt, at: Position, len: u64) -> Result<()> {

@@ -11,7 +11,7 @@ use lfs_image::{
 use crate::archive;
 
 /// A bare filesystem of the tree in a file.
-fn write(tree: Tree, store: &dyn ReadAt, spec: ImageSpec, out: &Path) {
+fn write(tree: Tree, store: &(dyn ReadAt + Sync), spec: ImageSpec, out: &Path) {
     let spec = spec.table(PartitionTable::None).boot(Boot::None);
     let image = Image::plan(tree, store, &spec).unwrap();
     image.write(store, FileSink::create(out).unwrap(), &mut ()).unwrap();

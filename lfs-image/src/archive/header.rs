@@ -97,16 +97,18 @@ impl Header {
     pub(crate) fn read(block: &[u8; BLOCK]) -> Result<Self, String> {
         let header: Self = zerocopy::transmute!(*block);
         let stated = octal(&header.chksum)?.ok_or("its checksum field is empty")?;
-        let field = &header.chksum;
-        let spaces = 8 * i64::from(b' ');
-        // Unsigned bytes are what POSIX wants; some old writers added signed ones.
-        let unsigned = |bytes: &[u8]| bytes.iter().map(|b| i64::from(*b)).sum::<i64>();
-        let sum = unsigned(block) - unsigned(field) + spaces;
+        // 512 bytes never come near 32 bits; saying so lets the compiler add many at once.
+        let unsigned = |bytes: &[u8]| bytes.iter().fold(0u32, |sum, b| sum.wrapping_add(u32::from(*b)));
+        // The field itself counts as eight spaces. Unsigned bytes are what POSIX wants.
+        let sum = i64::from(unsigned(block)) - i64::from(unsigned(&header.chksum)) + 8 * i64::from(b' ');
         if sum == stated {
             return Ok(header);
         }
-        let signed = |bytes: &[u8]| bytes.iter().map(|b| i64::from(b.cast_signed())).sum::<i64>();
-        if signed(block) - signed(field) + spaces == stated {
+        // Some old writers added signed ones: 256 less for each byte over 0x7f.
+        let high = |bytes: &[u8]| i64::try_from(bytes.iter().filter(|b| **b > 0x7f).count());
+        if let (Ok(all), Ok(field)) = (high(block), high(&header.chksum))
+            && sum - 256 * (all - field) == stated
+        {
             return Ok(header);
         }
         Err(format!("its checksum is {sum:o} (octal), but it says {stated:o}"))
@@ -189,18 +191,21 @@ pub(crate) fn unsigned32(field: &[u8], name: &str) -> Result<u32, String> {
 /// Octal digits, with spaces before them and a space or NUL after; `None` where there are none.
 fn octal(field: &[u8]) -> Result<Option<i64>, String> {
     let start = field.iter().position(|c| *c != b' ').unwrap_or(field.len());
-    let digits = field[start..].iter().take_while(|c| matches!(c, b'0'..=b'7')).count();
-    let (digits, rest) = field[start..].split_at(digits);
+    let mut rest = &field[start..];
+    let mut value = 0;
+    let mut empty = true;
+    // Twelve digits are 36 bits.
+    while let [digit @ b'0'..=b'7', after @ ..] = rest {
+        value = value << 3 | i64::from(digit & 7);
+        empty = false;
+        rest = after;
+    }
     if !matches!(rest.first(), None | Some(b' ' | 0))
-        || (digits.is_empty() && rest.iter().any(|c| !matches!(c, b' ' | 0)))
+        || (empty && rest.iter().any(|c| !matches!(c, b' ' | 0)))
     {
         return Err(format!("is not a number: `{}`", field.escape_ascii()));
     }
-    if digits.is_empty() {
-        return Ok(None);
-    }
-    // Twelve digits are 36 bits.
-    Ok(Some(digits.iter().fold(0, |value, digit| value * 8 + i64::from(digit - b'0'))))
+    Ok((!empty).then_some(value))
 }
 
 /// A big-endian two's complement number whose first bit only says so.

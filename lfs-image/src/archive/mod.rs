@@ -1,7 +1,7 @@
 //! Tar archives in: from their bytes to a tree and a store of content.
 //!
 //! ```text
-//! plain file         headers are read where they stand, content is left alone     -> entries -> tree
+//! plain file         headers are read on a thread, content is left where it is     -> entries -> tree
 //! anything else      decompressed on a thread, content appended to one spool file -> entries -> tree
 //! ```
 //!
@@ -28,6 +28,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{Cursor, Read, Seek};
 use std::path::PathBuf;
+use std::sync::mpsc::sync_channel;
 
 pub use store::Store;
 
@@ -38,7 +39,7 @@ use source::{Plain, Source, Stream};
 use spool::{Chunks, Spool};
 
 use crate::error::{Error, Result};
-use crate::tree::{Merge, Tree};
+use crate::tree::{Entry, Merge, Tree, Xattrs};
 
 /// An archive to read: plain or compressed with gzip, zstd, xz or bzip2, which is told by its content.
 ///
@@ -190,8 +191,7 @@ fn read_one(
                     let (number, end) = store.add(name, file)?;
                     let file =
                         store.last().ok_or_else(|| Error::internal("the archive that was just added"))?;
-                    let mut source = Plain::new(file, number, start, end);
-                    return read_entries(&mut source, merge, progress);
+                    return read_ahead(Plain::new(file, number, start, end), merge, progress);
                 }
                 total = Some(metadata.len().saturating_sub(start));
             }
@@ -216,6 +216,63 @@ fn read_head(reader: &mut dyn Read) -> std::io::Result<Vec<u8>> {
     Ok(head)
 }
 
+/// Reads entries on a thread of their own while those before them are merged.
+fn read_ahead(
+    mut source: Plain<'_>,
+    merge: &mut Merge,
+    progress: &mut dyn FnMut(u64, Option<u64>) -> Result<()>,
+) -> Result<u64> {
+    /// Entries that are handed over together, and how often that may be ahead of the merge.
+    const BATCH: usize = 256;
+    const AHEAD: usize = 4;
+    let (sender, batches) = sync_channel(AHEAD);
+    std::thread::scope(|scope| {
+        let reader = move || {
+            let mut entries = Entries::new(&mut source);
+            loop {
+                let mut batch = Vec::with_capacity(BATCH);
+                let end = loop {
+                    match entries.next() {
+                        Ok(Some(entry)) => batch.push(entry),
+                        Ok(None) => break Some(Ok(())),
+                        Err(error) => break Some(Err(error)),
+                    }
+                    if batch.len() == BATCH {
+                        break None;
+                    }
+                };
+                // Where nobody takes it, the merge has failed, and that is the fault to tell.
+                let sent = sender.send((batch, entries.progress()));
+                if let Some(end) = sent.map_or(Some(Ok(())), |()| end) {
+                    return end;
+                }
+            }
+        };
+        let reader = std::thread::Builder::new()
+            .name("read".to_owned())
+            .spawn_scoped(scope, reader)
+            .map_err(|e| Error::io("start a thread", e))?;
+        let mut count = 0;
+        let merged = batches.iter().try_for_each(|(batch, (done, total))| {
+            for (entry, xattrs) in batch {
+                take(merge, entry, xattrs)?;
+                count += 1;
+            }
+            progress(done, total)
+        });
+        drop(batches);
+        let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        merged.and(read).map(|()| count)
+    })
+}
+
+fn take(merge: &mut Merge, mut entry: Entry, xattrs: Xattrs) -> Result<()> {
+    if !xattrs.is_empty() {
+        entry.meta.xattrs = merge.intern(xattrs)?;
+    }
+    merge.apply(entry)
+}
+
 fn read_entries(
     source: &mut dyn Source,
     merge: &mut Merge,
@@ -225,11 +282,8 @@ fn read_entries(
     const STEP: u64 = 256;
     let mut entries = Entries::new(source);
     let mut count = 0;
-    while let Some((mut entry, xattrs)) = entries.next()? {
-        if !xattrs.is_empty() {
-            entry.meta.xattrs = merge.intern(xattrs)?;
-        }
-        merge.apply(entry)?;
+    while let Some((entry, xattrs)) = entries.next()? {
+        take(merge, entry, xattrs)?;
         count += 1;
         if count % STEP == 0 {
             let (done, total) = entries.progress();

@@ -12,7 +12,7 @@ use crate::raw::store::{Position, ReadAt};
 /// Reads shorter than this may be served from what was read ahead.
 const SMALL: usize = 16 << 10;
 /// How much is read ahead at first, once small reads turn out to follow each other, and at most.
-const AHEAD: std::ops::RangeInclusive<usize> = 32 << 10..=256 << 10;
+const AHEAD: std::ops::RangeInclusive<usize> = 32 << 10..=128 << 10;
 /// Reads follow each other when no more than this lies between them.
 const GAP: u64 = 8 << 10;
 

@@ -140,7 +140,11 @@ impl<T: Take> Sink for Feed<T> {
         })
     }
 
-    /// Reads straight into the block.
+    /// Content is read straight into its block.
+    fn copies(&self) -> bool {
+        true
+    }
+
     fn copy(&mut self, offset: u64, store: &dyn ReadAt, at: Position, len: u64) -> Result<()> {
         self.advance(offset, len, |feed, within, done, n| {
             let from = at

@@ -21,7 +21,7 @@ pub struct Source<'a>(Kind<'a>);
 
 #[derive(Clone, Copy)]
 enum Kind<'a> {
-    Plan(&'a Image, &'a dyn ReadAt),
+    Plan(&'a Image, &'a (dyn ReadAt + Sync)),
     Raw(&'a RawImage),
 }
 
@@ -47,7 +47,7 @@ pub struct Survey {
 impl<'a> Source<'a> {
     /// An image that need not exist as a file: it is written as it is sent. `store` is the one that it was planned with.
     #[must_use]
-    pub fn plan(image: &'a Image, store: &'a dyn ReadAt) -> Self {
+    pub fn plan(image: &'a Image, store: &'a (dyn ReadAt + Sync)) -> Self {
         Self(Kind::Plan(image, store))
     }
 
@@ -204,6 +204,11 @@ impl<S: Sink> Sink for Unread<S> {
 
     fn unallocated(&mut self, offset: u64, len: u64) -> Result<()> {
         self.0.unallocated(offset, len)
+    }
+
+    /// Nothing has to be read.
+    fn copies(&self) -> bool {
+        true
     }
 
     fn copy(&mut self, offset: u64, _: &dyn ReadAt, _: Position, len: u64) -> Result<()> {

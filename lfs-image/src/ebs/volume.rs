@@ -132,6 +132,10 @@ impl<S: Sink> Sink for Resized<S> {
         self.pieces(offset, len, Sink::unallocated)
     }
 
+    fn copies(&self) -> bool {
+        self.inner.copies()
+    }
+
     fn copy(&mut self, offset: u64, store: &dyn ReadAt, at: Position, len: u64) -> Result<()> {
         self.pieces(offset, len, |inner, to, n| {
             let from = at

@@ -11,8 +11,7 @@ use super::survey::{Dir, Extras, Object, ranges};
 use super::{Plan, dirs, inode_seed, journal, orphan, resize};
 use crate::error::{Error, Result};
 use crate::raw::num::{index, lo32};
-use crate::raw::out::Out;
-use crate::raw::sink::Sink;
+use crate::raw::out::{Out, Target};
 use crate::raw::store::ReadAt;
 use crate::tree::{Content, Data, Tree};
 
@@ -20,7 +19,7 @@ const BLOCK: usize = index(BLOCK_SIZE);
 
 impl Plan {
     /// Writes the filesystem of the tree that it was planned for, from where `out` is.
-    pub(crate) fn emit<S: Sink + ?Sized>(
+    pub(crate) fn emit<S: Target + ?Sized>(
         &self,
         tree: &Tree,
         store: &dyn ReadAt,
@@ -83,7 +82,7 @@ struct Pen<'a, 'o, 's, S: ?Sized> {
     fixed: &'a [FixedRun],
 }
 
-impl<S: Sink + ?Sized> Pen<'_, '_, '_, S> {
+impl<S: Target + ?Sized> Pen<'_, '_, '_, S> {
     /// Writes everything fixed before `block`, and leaves the rest before it unallocated.
     fn go_to(&mut self, block: u64) -> Result<()> {
         while let Some((run, rest)) = self.fixed.split_first().filter(|(run, _)| run.start < block) {

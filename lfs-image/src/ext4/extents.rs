@@ -74,6 +74,9 @@ pub(crate) struct Tree {
 /// Renders the tree of an inode whose checksums start from `seed` ([`super::inode_seed`]) and whose tree blocks lie from
 /// `tree_start` on.
 pub(crate) fn render(extents: &[Mapped], geometry: &Geometry, tree_start: u64, seed: u32) -> Tree {
+    if extents.len() <= ROOT_ENTRIES {
+        return Tree { i_block: root(extents.iter().copied()), blocks: Vec::new() };
+    }
     let mut places =
         geometry.runs(tree_start, tree_blocks(extents.len())).flat_map(|run| run.start..run.start + run.len);
     let mut blocks = Vec::new();
@@ -97,6 +100,19 @@ pub(crate) fn render(extents: &[Mapped], geometry: &Geometry, tree_start: u64, s
     let mut i_block = [0; 60];
     fill(&mut i_block, &entries, ROOT_ENTRIES, depth);
     Tree { i_block, blocks }
+}
+
+/// The `i_block` of up to four extents.
+pub(crate) fn root(extents: impl Iterator<Item = Mapped>) -> [u8; 60] {
+    let mut entries = [[0; 12]; ROOT_ENTRIES];
+    let mut count = 0;
+    for (entry, extent) in entries.iter_mut().zip(extents) {
+        *entry = leaf_entry(&extent);
+        count += 1;
+    }
+    let mut i_block = [0; 60];
+    fill(&mut i_block, &entries[..count], ROOT_ENTRIES, 0);
+    i_block
 }
 
 fn leaf_entry(extent: &Mapped) -> [u8; 12] {

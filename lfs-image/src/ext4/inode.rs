@@ -160,7 +160,11 @@ impl Plan {
         record: &mut Inode,
     ) {
         record.i_flags = (u32::from(record.i_flags) | EXT4_EXTENTS_FL).into();
-        record.i_block = self.extent_tree(placed, ino, ranges).i_block;
+        record.i_block = if placed.tree_blocks == 0 {
+            extents::root(self.mapped(placed, ranges))
+        } else {
+            self.extent_tree(placed, ino, ranges).i_block
+        };
     }
 
     /// The extent tree of an object's data.

@@ -87,15 +87,6 @@ pub enum Free {
     Percent(u8),
 }
 
-/// How large the filesystem is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Size {
-    /// At most so many bytes: all of them but for the rest of a block, or a last group too small to be used.
-    Bytes(u64),
-    /// What the content needs and some free space.
-    Free(Free),
-}
-
 /// What a filesystem is to be like.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -158,32 +149,41 @@ pub(crate) struct Plan {
     journal_blocks: u64,
 }
 
-impl Plan {
-    /// Plans a filesystem for a tree that has a `lost+found`.
-    pub(crate) fn new(tree: &Tree, options: Options, size: Size) -> Result<Self> {
+/// What a tree needs of a filesystem that has no size yet.
+#[derive(Debug)]
+pub(crate) struct Needs {
+    options: Options,
+    survey: Survey,
+}
+
+impl Needs {
+    /// Looks at a tree that has a `lost+found`.
+    pub(crate) fn new(tree: &Tree, options: Options) -> Result<Self> {
         options.check()?;
         let survey = Survey::new(tree, &options)?;
-        let sizing = match size {
-            Size::Bytes(bytes) => Sizing::of(&survey, &options, bytes / BLOCK_SIZE)?,
-            Size::Free(free) => Sizing::smallest(&survey, &options, free)?,
-        };
-        Self::sized(tree, options, survey, sizing)
+        Ok(Self { options, survey })
     }
 
-    /// The same filesystem, but of the given size in bytes.
-    pub(crate) fn resized(self, tree: &Tree, bytes: u64) -> Result<Self> {
-        let sizing = Sizing::of(&self.survey, &self.options, bytes / BLOCK_SIZE)?;
-        Self::sized(tree, self.options, self.survey, sizing)
+    /// Bytes of the smallest filesystem that leaves `free` for more.
+    pub(crate) fn least(&self, free: Free) -> Result<u64> {
+        let sizing = Sizing::smallest(&self.survey, &self.options, free)?;
+        Ok(Geometry::new(sizing.blocks, sizing.inodes)?.blocks * BLOCK_SIZE)
     }
 
-    fn sized(tree: &Tree, options: Options, survey: Survey, sizing: Sizing) -> Result<Self> {
+    /// Plans a filesystem of `bytes` bytes, less what no whole block or group can use. Fails when the tree doesn't fit.
+    pub(crate) fn plan(self, tree: &Tree, bytes: u64) -> Result<Plan> {
+        let Self { options, survey } = self;
+        let sizing = Sizing::of(&survey, &options, bytes / BLOCK_SIZE)?;
         let geometry = Geometry::new(sizing.blocks, sizing.inodes)?;
         let placement = Placement::new(tree, &survey, &geometry, &sizing)?;
         let features = place::features(&geometry, &sizing, &survey);
-        Ok(Self { options, geometry, features, survey, placement, journal_blocks: sizing.journal_blocks })
+        Ok(Plan { options, geometry, features, survey, placement, journal_blocks: sizing.journal_blocks })
     }
+}
 
+impl Plan {
     /// Bytes of the filesystem.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> u64 {
         self.geometry.blocks * BLOCK_SIZE
     }
@@ -269,6 +269,22 @@ mod tests {
     use crate::tree::{Content, Device, Directory, Kind, Meta, NodeId, Xattrs};
     use crate::{NoStore, Sink};
 
+    /// How large a filesystem is.
+    #[derive(Clone, Copy)]
+    enum Size {
+        Bytes(u64),
+        Free(Free),
+    }
+
+    fn plan(tree: &Tree, options: Options, size: Size) -> Result<Plan> {
+        let needs = Needs::new(tree, options)?;
+        let bytes = match size {
+            Size::Bytes(bytes) => bytes,
+            Size::Free(free) => needs.least(free)?,
+        };
+        needs.plan(tree, bytes)
+    }
+
     fn options() -> Options {
         Options {
             uuid: Uuid::from_bytes(*b"0123456789abcdef"),
@@ -286,7 +302,7 @@ mod tests {
     /// Plans, writes (unallocated space as noise) and has e2fsck look at it.
     fn check(name: &str, tree: &mut Tree, options: Options, size: Size) -> Vec<u8> {
         add_lost_found(tree, Meta::new(0o700, options.time)).unwrap();
-        let plan = Plan::new(tree, options, size).unwrap();
+        let plan = plan(tree, options, size).unwrap();
         let mut sink = Memory::default();
         let mut written = |_| Ok(());
         let mut out = Out::new(&mut sink, &mut written);
@@ -457,7 +473,7 @@ mod tests {
         let mut tree = Tree::new();
         tree.insert(NodeId::ROOT, b"f", meta(), Kind::File(Content::bytes(vec![7; 20 << 20]))).unwrap();
         add_lost_found(&mut tree, meta()).unwrap();
-        let error = Plan::new(&tree, options(), Size::Bytes(16 << 20)).unwrap_err();
+        let error = plan(&tree, options(), Size::Bytes(16 << 20)).unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Capacity);
         assert!(error.to_string().contains("needs 9 MiB more"), "{error}");
     }

@@ -96,10 +96,12 @@ impl Survey {
             })?;
         }
         let mut users = 0;
-        survey.objects(tree, Extras::default(), &mut |object| {
-            users += u64::from(matches!(object, Object::Xattrs(_)));
-            Ok(())
-        })?;
+        if survey.sets.any_needs_block() {
+            survey.objects(tree, Extras::default(), &mut |object| {
+                users += u64::from(matches!(object, Object::Xattrs(_)));
+                Ok(())
+            })?;
+        }
         let values =
             survey.sets.ea_values.iter().map(|value| (value.bytes.len() as u64).div_ceil(BLOCK_SIZE));
         survey.content_blocks += users + values.sum::<u64>();

@@ -177,10 +177,19 @@ impl Sets {
         self.splits.get(&set).is_some_and(|split| !split.block.is_empty())
     }
 
+    /// Whether any set does.
+    pub(crate) fn any_needs_block(&self) -> bool {
+        self.splits.values().any(|split| !split.block.is_empty())
+    }
+
     /// Blocks of the values that have inodes of their own; they are charged to every inode with the set.
     pub(crate) fn ea_blocks(&self, set: XattrSet) -> u64 {
-        let values = self.ea_values.iter().filter(|value| value.set == set);
-        values.map(|value| (value.bytes.len() as u64).div_ceil(BLOCK_SIZE)).sum()
+        let Some(split) = self.splits.get(&set) else { return 0 };
+        let blocks = |attribute: &Attribute| match attribute.value {
+            Value::Inode { len, .. } => u64::from(len).div_ceil(BLOCK_SIZE),
+            Value::Here(_) => 0,
+        };
+        split.inode.iter().chain(&split.block).map(blocks).sum()
     }
 
     /// Renders what an inode holds itself.

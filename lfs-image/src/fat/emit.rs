@@ -8,13 +8,12 @@ use super::records::{BootSector, FsInfo};
 use super::{Plan, SECTOR};
 use crate::error::{Error, Result};
 use crate::raw::num::{fit, index};
-use crate::raw::out::Out;
-use crate::raw::sink::Sink;
+use crate::raw::out::{Out, Target};
 use crate::raw::store::ReadAt;
 
 impl Plan {
     /// Writes the volume. Free clusters are unallocated space; the FATs are not.
-    pub(crate) fn emit<S: Sink + ?Sized>(&self, out: &mut Out<'_, S>, store: &dyn ReadAt) -> Result<()> {
+    pub(crate) fn emit<S: Target + ?Sized>(&self, out: &mut Out<'_, S>, store: &dyn ReadAt) -> Result<()> {
         let start = out.offset();
         let end = start
             .checked_add(self.sectors() * SECTOR)
@@ -44,7 +43,7 @@ impl Plan {
         out.skip_to(end)
     }
 
-    fn emit_fat<S: Sink + ?Sized>(&self, out: &mut Out<'_, S>) -> Result<()> {
+    fn emit_fat<S: Target + ?Sized>(&self, out: &mut Out<'_, S>) -> Result<()> {
         /// Entries that are rendered at once.
         const BATCH: u32 = 1 << 14;
         out.data([FAT_MEDIA, FAT_END].as_bytes())?;

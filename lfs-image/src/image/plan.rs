@@ -91,17 +91,13 @@ impl Image {
             Some(esp) => esp.at(0)?.sectors() * SECTOR,
             None => 0,
         };
-        let (layout, root) = match spec.size {
-            Some(_) => {
-                let layout = Layout::new(spec, payload, esp_len, RootSize::Rest)?;
-                (layout, ext4::Plan::new(&tree, options, ext4::Size::Bytes(layout.root.len))?)
-            }
-            None => {
-                let least = ext4::Plan::new(&tree, options, ext4::Size::Free(wanted_free(spec)?))?;
-                let layout = Layout::new(spec, payload, esp_len, RootSize::AtLeast(least.len()))?;
-                (layout, least.resized(&tree, layout.root.len)?)
-            }
+        let needs = ext4::Needs::new(&tree, options)?;
+        let root_size = match spec.size {
+            Some(_) => RootSize::Rest,
+            None => RootSize::AtLeast(needs.least(wanted_free(spec)?)?),
         };
+        let layout = Layout::new(spec, payload, esp_len, root_size)?;
+        let root = needs.plan(&tree, layout.root.len)?;
         let esp = match (wanted, layout.esp) {
             (Some(esp), Some(span)) => Some(esp.at(span.offset)?),
             _ => None,

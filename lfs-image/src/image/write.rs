@@ -3,27 +3,34 @@
 use super::plan::{Image, Table};
 use crate::error::Result;
 use crate::progress::{Progress, Stage};
-use crate::raw::out::Out;
+use crate::raw::out::{Out, Target};
+use crate::raw::relay::relay;
 use crate::raw::sink::Sink;
 use crate::raw::store::ReadAt;
 use crate::table::{CODE, Gpt};
 
 impl Image {
-    /// Writes the image. `store` is the one that it was planned with.
+    /// Writes the image. `store` is the one that it was planned with. What comes next is rendered on a thread of its own while the
+    /// sink is busy.
     ///
     /// # Errors
     ///
     /// When content can't be read, the sink can't take it, or `progress` ends the walk.
     pub fn write<S: Sink>(
         &self,
-        store: &dyn ReadAt,
+        store: &(dyn ReadAt + Sync),
         mut sink: S,
         progress: &mut dyn Progress,
     ) -> Result<S::Receipt> {
         let total = self.len();
         sink.begin(total)?;
         let mut written = |done| progress.at(Stage::Write, done, Some(total));
-        let mut out = Out::new(&mut sink, &mut written);
+        relay(store, &mut sink, &mut written, |out| self.render(store, out))?;
+        sink.finish()
+    }
+
+    /// Describes the disk from its first byte to its last.
+    fn render<S: Target + ?Sized>(&self, store: &dyn ReadAt, out: &mut Out<'_, S>) -> Result<()> {
         let boot = self.boot.as_ref();
         let (head, tail) = self.table.render(&self.code());
         out.data(&head)?;
@@ -38,18 +45,16 @@ impl Image {
             (self.layout.payload, boot.and_then(|plan| plan.payload.as_ref()))
         {
             out.skip_to(span.offset)?;
-            payload.emit(&mut out, store)?;
+            payload.emit(out, store)?;
         }
         if let (Some(span), Some(esp)) = (self.layout.esp, &self.esp) {
             out.skip_to(span.offset)?;
-            esp.emit(&mut out, store)?;
+            esp.emit(out, store)?;
         }
         out.skip_to(self.layout.root.offset)?;
-        self.root.emit(&self.tree, store, &mut out)?;
-        out.skip_to(total - tail.len() as u64)?;
-        out.data(&tail)?;
-        out.flush()?;
-        sink.finish()
+        self.root.emit(&self.tree, store, out)?;
+        out.skip_to(self.len() - tail.len() as u64)?;
+        out.data(&tail)
     }
 
     /// The boot code in front of the partition table.

@@ -2,8 +2,7 @@
 //! partition are made of these, so that a kernel is never held in memory.
 
 use super::num::index;
-use super::out::Out;
-use super::sink::Sink;
+use super::out::{Out, Target};
 use super::store::{Position, ReadAt};
 use crate::error::{Error, Result};
 
@@ -105,7 +104,7 @@ impl Blob {
     }
 
     /// Writes all of it.
-    pub(crate) fn emit<S: Sink + ?Sized>(&self, out: &mut Out<'_, S>, store: &dyn ReadAt) -> Result<()> {
+    pub(crate) fn emit<S: Target + ?Sized>(&self, out: &mut Out<'_, S>, store: &dyn ReadAt) -> Result<()> {
         for piece in &self.pieces {
             match piece {
                 Piece::Bytes(bytes) => out.data(bytes)?,

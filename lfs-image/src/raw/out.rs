@@ -5,11 +5,12 @@ use super::sink::Sink;
 use super::store::{Position, ReadAt};
 use crate::error::{Error, Result};
 
-/// How much is gathered before the sink sees it.
-const BUFFER: usize = 1 << 20;
+/// How much is gathered before the sink sees it. Measured: with less than this, calls cost; with more, the bytes have left
+/// the processor's cache before the kernel copies them, which takes twice as long.
+pub(crate) const BUFFER: usize = 128 << 10;
 
 /// Content from this length on goes to [`Sink::copy`] instead of through the buffer.
-const COPY: u64 = 128 << 10;
+const COPY: u64 = BUFFER as u64;
 
 /// Writes an image front to back. Offsets are those of the whole image.
 ///
@@ -19,7 +20,9 @@ pub(crate) struct Out<'a, S: ?Sized> {
     sink: &'a mut S,
     /// Image offset of the first byte in `buf`.
     start: u64,
-    buf: Vec<u8>,
+    buf: Box<[u8]>,
+    /// How much of `buf` is filled.
+    filled: usize,
     pending: Pending,
     written: &'a mut dyn FnMut(u64) -> Result<()>,
 }
@@ -32,45 +35,103 @@ enum Pending {
     Unallocated(u64),
 }
 
-impl<'a, S: Sink + ?Sized> Out<'a, S> {
+/// What an [`Out`] hands its buffers to: any sink, or one on another thread.
+pub(crate) trait Target {
+    /// The first `filled` bytes of `buffer`, which may be exchanged for another one of its size.
+    fn take(&mut self, offset: u64, buffer: &mut Box<[u8]>, filled: usize) -> Result<()>;
+    /// As [`Sink::zeros`].
+    fn zeros(&mut self, offset: u64, len: u64) -> Result<()>;
+    /// As [`Sink::unallocated`].
+    fn unallocated(&mut self, offset: u64, len: u64) -> Result<()>;
+    /// As [`Sink::copies`].
+    fn copies(&self) -> bool;
+    /// As [`Sink::copy`].
+    fn copy(&mut self, offset: u64, store: &dyn ReadAt, at: Position, len: u64) -> Result<()>;
+}
+
+impl<S: Sink + ?Sized> Target for S {
+    fn take(&mut self, offset: u64, buffer: &mut Box<[u8]>, filled: usize) -> Result<()> {
+        self.data(offset, &buffer[..filled])
+    }
+
+    fn zeros(&mut self, offset: u64, len: u64) -> Result<()> {
+        Sink::zeros(self, offset, len)
+    }
+
+    fn unallocated(&mut self, offset: u64, len: u64) -> Result<()> {
+        Sink::unallocated(self, offset, len)
+    }
+
+    fn copies(&self) -> bool {
+        Sink::copies(self)
+    }
+
+    fn copy(&mut self, offset: u64, store: &dyn ReadAt, at: Position, len: u64) -> Result<()> {
+        Sink::copy(self, offset, store, at, len)
+    }
+}
+
+impl<'a, S: Target + ?Sized> Out<'a, S> {
     /// A pen at offset 0 of `sink`. `written` hears the offset that was reached, now and then; its error ends
     /// the walk.
     pub(crate) fn new(sink: &'a mut S, written: &'a mut dyn FnMut(u64) -> Result<()>) -> Self {
-        Self { sink, start: 0, buf: Vec::with_capacity(BUFFER), pending: Pending::Data, written }
+        Self {
+            sink,
+            start: 0,
+            buf: vec![0; BUFFER].into_boxed_slice(),
+            filled: 0,
+            pending: Pending::Data,
+            written,
+        }
     }
 
     /// The offset of the next byte.
     pub(crate) fn offset(&self) -> u64 {
         match self.pending {
-            Pending::Data => self.start + self.buf.len() as u64,
+            Pending::Data => self.start + self.filled as u64,
             Pending::Zeros(n) | Pending::Unallocated(n) => self.start + n,
         }
     }
 
     /// Appends bytes.
     pub(crate) fn data(&mut self, bytes: &[u8]) -> Result<()> {
-        for chunk in bytes.chunks(BUFFER) {
-            self.reserve(chunk.len())?.copy_from_slice(chunk);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(self.piece(rest.len() as u64)?);
+            self.room(chunk.len())?.copy_from_slice(chunk);
+            rest = after;
         }
         Ok(())
     }
 
-    /// Appends `len` bytes (at most 1 MiB) and hands them out to be filled in; they start as zeros.
+    /// Appends `len` bytes (at most 128 KiB) and hands them out to be filled in; they start as zeros.
     pub(crate) fn reserve(&mut self, len: usize) -> Result<&mut [u8]> {
-        debug_assert!(len <= BUFFER);
-        if self.pending != Pending::Data || self.buf.len() + len > BUFFER {
+        let bytes = self.room(len)?;
+        bytes.fill(0);
+        Ok(bytes)
+    }
+
+    /// Appends `len` bytes that hold anything, all of which have to be overwritten.
+    fn room(&mut self, len: usize) -> Result<&mut [u8]> {
+        if self.pending != Pending::Data || len > self.left() {
             self.flush()?;
         }
-        let at = self.buf.len();
-        self.buf.resize(at + len, 0);
-        Ok(&mut self.buf[at..])
+        let at = self.filled;
+        self.filled += len;
+        Ok(&mut self.buf[at..at + len])
+    }
+
+    /// How much goes into the buffer before it should be flushed: up to a multiple of its size, where pages of any size
+    /// end.
+    fn left(&self) -> usize {
+        (BUFFER - index(self.start % BUFFER as u64)).saturating_sub(self.filled)
     }
 
     /// Appends allocated zeros: space that somebody reads and expects to be zero.
     pub(crate) fn zeros(&mut self, len: u64) -> Result<()> {
         // Short padding stays in the data around it.
-        if self.pending == Pending::Data && len < 64 << 10 && self.buf.len() + index(len) <= BUFFER {
-            self.buf.resize(self.buf.len() + index(len), 0);
+        if self.pending == Pending::Data && len < 64 << 10 && index(len) <= self.left() {
+            self.reserve(index(len))?;
             return Ok(());
         }
         if let Pending::Zeros(n) = &mut self.pending {
@@ -106,23 +167,40 @@ impl<'a, S: Sink + ?Sized> Out<'a, S> {
 
     /// Appends `len` bytes of content.
     pub(crate) fn copy(&mut self, store: &dyn ReadAt, at: Position, len: u64) -> Result<()> {
-        if len < COPY {
-            return store.read_exact_at(at, self.reserve(index(len))?);
+        if len >= COPY && self.sink.copies() {
+            self.flush()?;
+            self.sink.copy(self.start, store, at, len)?;
+            self.start += len;
+            return (self.written)(self.start);
         }
-        self.flush()?;
-        self.sink.copy(self.start, store, at, len)?;
-        self.start += len;
-        (self.written)(self.start)
+        let mut done = 0;
+        while done < len {
+            let n = self.piece(len - done)?;
+            let from = at
+                .forward(done)
+                .ok_or_else(|| Error::internal("content reaches past the end of its source"))?;
+            store.read_exact_at(from, self.room(n)?)?;
+            done += n as u64;
+        }
+        Ok(())
+    }
+
+    /// How much of `len` bytes that may be divided goes into the buffer next.
+    fn piece(&mut self, len: u64) -> Result<usize> {
+        if self.pending != Pending::Data || self.left() == 0 {
+            self.flush()?;
+        }
+        Ok(index(len.min(self.left() as u64)))
     }
 
     /// Hands everything gathered to the sink.
     pub(crate) fn flush(&mut self) -> Result<()> {
         match self.pending {
-            Pending::Data if self.buf.is_empty() => return Ok(()),
+            Pending::Data if self.filled == 0 => return Ok(()),
             Pending::Data => {
-                self.sink.data(self.start, &self.buf)?;
-                self.start += self.buf.len() as u64;
-                self.buf.clear();
+                self.sink.take(self.start, &mut self.buf, self.filled)?;
+                self.start += self.filled as u64;
+                self.filled = 0;
             }
             Pending::Zeros(n) => {
                 self.sink.zeros(self.start, n)?;

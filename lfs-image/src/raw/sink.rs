@@ -86,8 +86,13 @@ pub trait Sink {
         self.zeros(offset, len)
     }
 
+    /// Whether [`copy`](Self::copy) does better than [`data`](Self::data) with bytes that were read from the store.
+    fn copies(&self) -> bool {
+        false
+    }
+
     /// `len` bytes at `offset`, taken from `store` at `at`. Sinks that can copy from file to file without passing
-    /// the bytes through memory do so here.
+    /// the bytes through memory do so here. Long stretches of content come this way if the sink [`copies`](Self::copies).
     ///
     /// # Errors
     ///
@@ -114,7 +119,7 @@ pub(crate) fn copy_in_chunks<S: Sink + ?Sized>(
     at: Position,
     len: u64,
 ) -> Result<()> {
-    const CHUNK: u64 = 1 << 20;
+    const CHUNK: u64 = 128 << 10;
     let mut buf = vec![0; index(len.min(CHUNK))];
     let mut done = 0;
     while done < len {

@@ -60,6 +60,11 @@ impl Sink for NullSink {
         self.reached.advance(offset, len)
     }
 
+    /// Nothing has to be read.
+    fn copies(&self) -> bool {
+        true
+    }
+
     fn copy(&mut self, offset: u64, _store: &dyn ReadAt, _at: Position, len: u64) -> Result<()> {
         self.tally.data += len;
         self.reached.advance(offset, len)

@@ -186,6 +186,7 @@ impl Merge {
     /// As [`end_layer`](Self::end_layer).
     pub fn finish(mut self) -> Result<Tree> {
         self.end_layer()?;
+        self.tree.sort_nodes();
         Ok(self.tree)
     }
 
@@ -206,10 +207,9 @@ impl Merge {
             return Ok(());
         }
         let parent = self.walk.directory(&mut self.tree, directory, Some(meta.mtime))?;
-        let before = self.tree.node(parent).as_directory().and_then(|directory| directory.get(name));
         let kind = match kind {
             EntryKind::Directory => {
-                match before.map(|id| (id, &self.tree.node(id).kind)) {
+                match self.named(parent, name).map(|id| (id, &self.tree.node(id).kind)) {
                     Some((id, Kind::Directory(_))) => {
                         *self.tree.meta_mut(id) = meta;
                         return Ok(());
@@ -224,7 +224,7 @@ impl Merge {
                 }
                 Kind::Directory(Directory::default())
             }
-            EntryKind::HardLink(target) => return self.hard_link(parent, before, path, offset, &target),
+            EntryKind::HardLink(target) => return self.hard_link(parent, path, offset, &target),
             EntryKind::File(content) => Kind::File(content),
             EntryKind::Symlink(target) => Kind::Symlink(target.into_boxed_slice()),
             EntryKind::CharDevice(device) => Kind::CharDevice(device),
@@ -232,22 +232,23 @@ impl Merge {
             EntryKind::Fifo => Kind::Fifo,
             EntryKind::Socket => Kind::Socket,
         };
-        self.tree.insert(parent, name, meta, kind)?;
-        self.replaced(before);
+        // A normalized path has no impossible names.
+        let (_, replaced) = self.tree.put(parent, name, meta, kind)?;
+        if replaced {
+            self.forget_walks();
+        }
         Ok(())
     }
 
-    fn hard_link(
-        &mut self,
-        parent: NodeId,
-        before: Option<NodeId>,
-        path: &[u8],
-        offset: u64,
-        target: &[u8],
-    ) -> Result<()> {
+    fn named(&self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
+        self.tree.node(parent).as_directory()?.get(name)
+    }
+
+    fn hard_link(&mut self, parent: NodeId, path: &[u8], offset: u64, target: &[u8]) -> Result<()> {
         normalize(target, &mut self.target)
             .map_err(|fault| Error::input(format!("a hard link to `{}`: {fault}", show(target))))?;
         let (_, name) = split(&self.path);
+        let replaces = self.named(parent, name).is_some();
         match find(&mut self.tree, &mut self.target_walk, &self.target) {
             Ok(id) if self.tree.node(id).as_directory().is_some() => {
                 return Err(Error::input(format!("a hard link to `{}`, which is a directory", show(target))));
@@ -262,16 +263,16 @@ impl Merge {
                 self.forward.wait(&mut self.tree, parent, name, &self.target, shown)?;
             }
         }
-        self.replaced(before);
+        if replaces {
+            self.forget_walks();
+        }
         Ok(())
     }
 
     /// Where the last walks went is no longer sure once a name means something else.
-    fn replaced(&mut self, before: Option<NodeId>) {
-        if before.is_some() {
-            self.walk.forget();
-            self.target_walk.forget();
-        }
+    fn forget_walks(&mut self) {
+        self.walk.forget();
+        self.target_walk.forget();
     }
 
     /// Applies a whiteout to the layers below; says whether the entry was one.
@@ -302,8 +303,7 @@ impl Merge {
         for name in names {
             self.tree.remove(parent, &name)?;
         }
-        self.walk.forget();
-        self.target_walk.forget();
+        self.forget_walks();
         Ok(true)
     }
 }

@@ -9,7 +9,9 @@ mod digest;
 pub(crate) mod edit;
 mod links;
 mod merge;
+mod name;
 mod node;
+mod order;
 mod path;
 pub(crate) mod root;
 pub(crate) mod text;
@@ -142,6 +144,12 @@ impl Tree {
     /// When `parent` is not a directory, the name is impossible, or the tree is full.
     pub fn insert(&mut self, parent: NodeId, name: &[u8], meta: Meta, kind: Kind) -> Result<NodeId> {
         check_name(name)?;
+        Ok(self.put(parent, name, meta, kind)?.0)
+    }
+
+    /// What [`insert`](Self::insert) does, of a name that is known to be possible; says whether the name meant something
+    /// before.
+    fn put(&mut self, parent: NodeId, name: &[u8], meta: Meta, kind: Kind) -> Result<(NodeId, bool)> {
         if let Kind::Symlink(target) = &kind {
             check_target(target)?;
         }
@@ -152,8 +160,8 @@ impl Tree {
         let id = NodeId(number);
         self.directory_mut(parent)?; // before the node exists, so that nothing is left behind
         self.nodes.push(Node { meta, kind, names: 0 });
-        self.bind(parent, name, id)?;
-        Ok(id)
+        let replaced = self.bind(parent, name, id)?;
+        Ok((id, replaced))
     }
 
     /// Gives an existing inode one more name. What the name meant before is gone.
@@ -174,13 +182,14 @@ impl Tree {
                 Self::MAX_LINKS
             )));
         }
-        self.bind(parent, name, id)
+        self.bind(parent, name, id).map(|_| ())
     }
 
-    fn bind(&mut self, parent: NodeId, name: &[u8], id: NodeId) -> Result<()> {
+    /// Says whether the name meant something before.
+    fn bind(&mut self, parent: NodeId, name: &[u8], id: NodeId) -> Result<bool> {
         let before = self.directory_mut(parent)?.entries.insert(name.into(), id);
         if before == Some(id) {
-            return Ok(());
+            return Ok(true);
         }
         let node = &mut self.nodes[id.index()];
         node.names += 1;
@@ -190,7 +199,7 @@ impl Tree {
         if let Some(before) = before {
             self.forget(before);
         }
-        Ok(())
+        Ok(before.is_some())
     }
 
     /// Removes a name, and everything below it if it is a directory's. Says whether there was one.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::name::Name;
 use crate::raw::blob::Blob;
 use crate::raw::store::{Position, ReadAt};
 use crate::raw::time::Timestamp;
@@ -113,7 +114,7 @@ impl Kind {
 /// [`Tree::insert`](super::Tree::insert) and [`Tree::link`](super::Tree::link) fill it; the example of [`Tree`](super::Tree) makes one.
 #[derive(Clone, Debug)]
 pub struct Directory {
-    pub(super) entries: BTreeMap<Box<[u8]>, NodeId>,
+    pub(super) entries: BTreeMap<Name, NodeId>,
     /// The directory that names this one; the root's is the root.
     pub(super) parent: NodeId,
 }
@@ -127,7 +128,7 @@ impl Default for Directory {
 impl Directory {
     /// The entries in byte order of their names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], NodeId)> + Clone {
-        self.entries.iter().map(|(name, id)| (&**name, *id))
+        self.entries.iter().map(|(name, id)| (name.as_bytes(), *id))
     }
 
     /// The directory that names this one; the root directory is its own parent.
