@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lfs_image::{Error, ErrorKind, Progress, Result, Stage};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 /// Exit code of an interrupted command: 128 + SIGINT, as shells have it.
@@ -36,6 +36,9 @@ impl Interrupt {
     /// Listens from now on.
     pub(crate) fn install() -> Result<Self> {
         let interrupt = Self::default();
+        // Heard by nobody: a write beyond a limit on files' sizes then fails as any other, and is cleaned up after.
+        signal_hook::flag::register(SIGXFSZ, Arc::default())
+            .map_err(|e| Error::io("listen for signals", e))?;
         let mut signals =
             Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|e| Error::io("listen for signals", e))?;
         let shared = Arc::clone(&interrupt.0);

@@ -34,14 +34,6 @@ impl Files {
             Self::Archive(store) => store,
         }
     }
-
-    /// That nobody changed an archive while it was read.
-    pub(crate) fn verify_unchanged(&self) -> Result<()> {
-        match self {
-            Self::Image(_) => Ok(()),
-            Self::Archive(store) => store.verify_unchanged(),
-        }
-    }
 }
 
 impl Look {

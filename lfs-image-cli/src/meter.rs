@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use lfs_image::{
-    DigestSink, Error, ErrorKind, FileSink, Position, ReadAt, Result, Sink, Store, StreamSink, Tally,
-};
+use lfs_image::{DigestSink, Error, ErrorKind, FileSink, Position, ReadAt, Result, Sink, StreamSink, Tally};
 
 use crate::interrupt::Interrupt;
 use crate::ui::Ui;
@@ -177,13 +175,11 @@ impl Sink for Out {
     }
 }
 
-/// A sink that is watched: each step small enough to be stopped after, and counted. Completes nothing that was made of
-/// archives that were changed meanwhile.
+/// A sink that is watched: each step small enough to be stopped after, and counted.
 #[derive(Debug)]
 pub(crate) struct Watched<'a> {
     pub(crate) out: Out,
     pub(crate) meter: &'a Meter<'a>,
-    pub(crate) store: &'a Store,
     /// Bytes of the image that are expected to be unallocated.
     pub(crate) free: u64,
     pub(crate) tally: Tally,
@@ -264,7 +260,6 @@ impl Sink for Watched<'_> {
     }
 
     fn finish(self) -> Result<Written> {
-        self.store.verify_unchanged()?;
         self.meter.hand_over();
         Ok(Written { tally: self.tally, ..self.out.finish()? })
     }

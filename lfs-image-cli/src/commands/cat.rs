@@ -34,5 +34,5 @@ pub(crate) fn run(args: &Cat, ui: Ui) -> Result<(), Failure> {
             at += n;
         }
     }
-    Ok(files.verify_unchanged()?)
+    Ok(files.store().verify_unchanged()?)
 }

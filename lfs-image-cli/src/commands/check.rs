@@ -1,6 +1,6 @@
 //! `lfs-image check`: what a tree lacks to run on a target, and what must not be public.
 
-use lfs_image::{Error, ErrorKind, Finding, Image, Result, Severity, check_name, check_public};
+use lfs_image::{Error, ErrorKind, Finding, Image, ReadAt as _, Result, Severity, check_name, check_public};
 use serde::Serialize;
 
 use crate::cli::Check;

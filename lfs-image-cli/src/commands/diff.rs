@@ -40,8 +40,8 @@ pub(crate) fn run(args: &Diff, ui: Ui) -> Result<(), Failure> {
     let second = get(second, &args.second)?;
     let ignore = args.ignore.iter().copied().collect();
     let found = compare(side(&first), side(&second), &ignore, &mut || interrupt.check())?;
-    first.files.verify_unchanged()?;
-    second.files.verify_unchanged()?;
+    first.files.store().verify_unchanged()?;
+    second.files.store().verify_unchanged()?;
     if ui.json {
         ui.json(&Verdict {
             version: 1,

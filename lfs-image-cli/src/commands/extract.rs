@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Extract, ui: Ui) -> Result<(), Failure> {
             let inner = temporary.path().join("files");
             std::fs::create_dir(&inner).map_err(|e| Error::io(format!("make {}", inner.display()), e))?;
             let made = files_out::write(tree, store, &roots, &inner, &mut check)?;
-            look.files.verify_unchanged()?;
+            look.files.store().verify_unchanged()?;
             // An empty directory that is there is replaced in one step.
             let failed = |e| Error::io(format!("move what was made to {}", out.display()), e);
             move_directory(&inner, &out).map_err(failed)?;
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Extract, ui: Ui) -> Result<(), Failure> {
         Out::File { temporary, out } => {
             let mut file = BufWriter::with_capacity(1 << 20, temporary);
             let made = tar_out::write(tree, store, &roots, &mut file, &mut check).map_err(explain)?;
-            look.files.verify_unchanged()?;
+            look.files.store().verify_unchanged()?;
             let file = file.into_inner().map_err(|e| Error::io(tar_out::WRITE, e.into_error()))?;
             let failed = |e: tempfile::PersistError| Error::io(format!("write {}", out.display()), e.error);
             file.persist(&out).map_err(failed)?;
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Extract, ui: Ui) -> Result<(), Failure> {
             let mut file = BufWriter::with_capacity(1 << 20, file);
             let made = tar_out::write(tree, store, &roots, &mut file, &mut check).map_err(explain)?;
             file.flush().map_err(|e| Error::io(tar_out::WRITE, e))?;
-            look.files.verify_unchanged()?;
+            look.files.store().verify_unchanged()?;
             (made.entries, made.bytes, left_of_tar(&made))
         }
     };

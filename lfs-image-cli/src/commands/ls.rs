@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Ls, ui: Ui) -> Result<(), Failure> {
     } else {
         listed.push((place.clone(), id));
     }
-    files.verify_unchanged()?;
+    files.store().verify_unchanged()?;
     if ui.json {
         let entries = listed.iter().map(|(path, id)| item(&tree, path, *id)).collect();
         return Ok(ui.json(&Listing { version: 1, file: args.file.display().to_string(), entries })?);

@@ -158,14 +158,6 @@ impl Content {
             Self::Plan { image, .. } => image.disk_id().or_else(|| Some(image.filesystem().uuid)),
         }
     }
-
-    /// Archives must be the same as when they were read.
-    fn verify_unchanged(&self) -> Result<()> {
-        match self {
-            Self::Raw { .. } => Ok(()),
-            Self::Plan { store, .. } => store.verify_unchanged(),
-        }
-    }
 }
 
 /// Whether there is a raw image in a file, or whatever else isn't an archive.
@@ -353,7 +345,6 @@ impl Job<'_> {
         let mut meter = Meter::new(self.ui, self.interrupt, "hash");
         let ours = hex(&self.content.source().fingerprint(settings, &mut meter)?);
         drop(meter);
-        self.content.verify_unchanged()?;
         if ours != *theirs {
             return Err(other("which has other content"));
         }
@@ -388,8 +379,6 @@ impl Job<'_> {
         let outcome = upload.run(&self.content.source(), &mut meter);
         drop(meter);
         let uploaded = outcome.map_err(|failure| self.upload_failed(failure, journal.as_deref()))?;
-        // A snapshot of archives that changed meanwhile is of neither.
-        self.content.verify_unchanged().map_err(|error| self.snapshot_stays(error, &uploaded.snapshot_id))?;
         let seconds = started.elapsed();
         let sent = (uploaded.blocks - uploaded.kept.min(uploaded.blocks)).saturating_mul(BLOCK);
         let kept = match uploaded.kept {

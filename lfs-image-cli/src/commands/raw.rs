@@ -115,7 +115,6 @@ fn write(image: &Image, store: &Store, out: Out, ui: Ui, interrupt: &Interrupt) 
     let sink = Watched {
         out,
         meter: &meter,
-        store,
         free: filesystem.free_blocks * filesystem.block_size,
         tally: Tally::default(),
         total: 0,

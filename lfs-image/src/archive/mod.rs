@@ -37,6 +37,7 @@ use entries::Entries;
 use sniff::{HEAD, sniff};
 use source::{Plain, Source, Stream};
 use spool::{Chunks, Spool};
+use store::Stamp;
 
 use crate::error::{Error, Result};
 use crate::tree::{Entry, Merge, Tree, Xattrs};
@@ -102,8 +103,8 @@ impl ReadOptions {
 /// Reads archives, each one a layer over those before it, into a tree and the store of its files' content.
 ///
 /// `progress` hears how many bytes of the archive at hand were read (as they are stored, compressed or not) and how
-/// many there are; its error ends the reading. Once the content was read, [`Store::verify_unchanged`] makes sure that nobody
-/// changed an archive in the meantime.
+/// many there are; its error ends the reading. Content that stays in its archive is read later; that nobody changed the
+/// archive in the meantime is made sure of before an image is completed ([`ReadAt::verify_unchanged`](crate::ReadAt::verify_unchanged)).
 ///
 /// # Errors
 ///
@@ -131,9 +132,8 @@ impl ReadOptions {
 /// let directory = tempfile::tempdir().map_err(|e| lfs_image::Error::io("make a directory", e))?;
 /// let options = ReadOptions::new(directory.path());
 /// let inputs = [Input::reader("motd.tar", std::io::Cursor::new(archive))];
-/// let (tree, store) = read_archives(inputs, &options, &mut |_done, _total| Ok(()))?;
+/// let (tree, _store) = read_archives(inputs, &options, &mut |_done, _total| Ok(()))?;
 /// assert!(tree.lookup(b"motd").is_some());
-/// store.verify_unchanged()?;
 /// # Ok::<(), lfs_image::Error>(())
 /// ```
 pub fn read_archives(
@@ -176,6 +176,7 @@ fn read_one(
 ) -> Result<u64> {
     let fault = |e| Error::io(format!("read {name}"), e);
     let mut total = None;
+    let mut watched = None;
     let mut reader: Box<dyn Read + Send> = match bytes {
         Bytes::Reader(reader) => reader,
         Bytes::File(mut file) => {
@@ -194,6 +195,8 @@ fn read_one(
                     return read_ahead(Plain::new(file, number, start, end), merge, progress);
                 }
                 total = Some(metadata.len().saturating_sub(start));
+                let file = file.try_clone().map_err(fault)?;
+                watched = Some((Stamp::of(name, &file)?, file));
             }
             Box::new(file)
         }
@@ -202,7 +205,12 @@ fn read_one(
     let compression = recognize(&head)?;
     spool.open()?;
     let chunks = Chunks::start(name, Box::new(Cursor::new(head).chain(reader)), compression, total)?;
-    read_entries(&mut Stream::new(chunks, spool, progress), merge, &mut |_, _| Ok(()))
+    let outcome = read_entries(&mut Stream::new(chunks, spool, progress), merge, &mut |_, _| Ok(()));
+    // Not every stream has a checksum of its content, and damage that somebody is just doing is better called that.
+    if let Some((stamp, file)) = watched {
+        stamp.verify(name, &file)?;
+    }
+    outcome
 }
 
 fn recognize(head: &[u8]) -> Result<Compression> {

@@ -1,6 +1,7 @@
 //! Where the bytes of an archive come from, front to back, and where its content goes.
 
 use std::fs::File;
+use std::io::ErrorKind;
 
 use super::spool::{Chunks, Spool};
 use super::store::read_at;
@@ -76,16 +77,17 @@ impl<'a> Plain<'a> {
         self.window_at = self.at;
         let mut got = 0;
         while got < want {
-            let fault = |e| Error::io(format!("read the archive at byte {}", self.at), e);
-            match read_at(self.file, &mut self.window[got..], self.at + got as u64).map_err(fault)? {
-                0 => {
+            match read_at(self.file, &mut self.window[got..], self.at + got as u64) {
+                Ok(0) => {
                     return Err(Error::input(format!(
                         "the file ends at byte {}, but was {} bytes long: it changed while being read",
                         self.at + got as u64,
                         self.end
                     )));
                 }
-                n => got += n,
+                Ok(n) => got += n,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::io(format!("read the archive at byte {}", self.at), e)),
             }
         }
         Ok(())

@@ -43,7 +43,7 @@ struct Source {
 
 /// What shows that a file was changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Stamp {
+pub(super) struct Stamp {
     len: u64,
     modified: Option<SystemTime>,
 }
@@ -81,24 +81,6 @@ impl Store {
         Ok(())
     }
 
-    /// Makes sure that no archive was changed since it was opened: to be called when everything was read.
-    ///
-    /// # Errors
-    ///
-    /// When an archive's size or modification time is not what it was, so that what was read may be wrong.
-    pub fn verify_unchanged(&self) -> Result<()> {
-        for source in &self.archives {
-            let now = Stamp::of(&source.name, &source.file)?;
-            if now != source.stamp {
-                return Err(Error::input(format!(
-                    "{} was changed while it was being read (it had {} bytes, now it has {})",
-                    source.name, source.stamp.len, now.len
-                )));
-            }
-        }
-        Ok(())
-    }
-
     fn source(&self, at: Position) -> Result<&Source> {
         match at.source() {
             SPOOL => self.spool.as_ref(),
@@ -125,12 +107,29 @@ impl ReadAt for Store {
     fn file(&self, at: Position) -> Option<(&File, u64)> {
         self.source(at).ok().map(|source| (&source.file, at.offset()))
     }
+
+    /// An archive's size and modification time tell.
+    fn verify_unchanged(&self) -> Result<()> {
+        self.archives.iter().try_for_each(|source| source.stamp.verify(&source.name, &source.file))
+    }
 }
 
 impl Stamp {
-    fn of(name: &str, file: &File) -> Result<Self> {
+    pub(super) fn of(name: &str, file: &File) -> Result<Self> {
         let metadata = file.metadata().map_err(|e| Error::io(format!("look at {name}"), e))?;
         Ok(Self { len: metadata.len(), modified: metadata.modified().ok() })
+    }
+
+    /// An error if the file isn't what it was.
+    pub(super) fn verify(&self, name: &str, file: &File) -> Result<()> {
+        let now = Self::of(name, file)?;
+        if now == *self {
+            return Ok(());
+        }
+        Err(Error::input(format!(
+            "{name} was changed while it was being read (it had {} bytes, now it has {})",
+            self.len, now.len
+        )))
     }
 }
 

@@ -5,7 +5,7 @@
 //! behind the first partition that belongs to none. Everything else is sent whole, zeros included: other filesystems,
 //! damaged or mounted ones, and all in front of the first partition, where boot code lives.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{Seek as _, SeekFrom};
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -91,13 +91,7 @@ impl RawImage {
         if len == 0 {
             return Err(Error::input(format!("{} is empty", path.display())));
         }
-        let identity = format!(
-            "file {}:{} of {len} bytes, modified at {}.{:09}",
-            meta.dev(),
-            meta.ino(),
-            meta.mtime(),
-            meta.mtime_nsec()
-        );
+        let identity = identity(&meta, len);
         let mut image = Self {
             path: path.to_owned(),
             file,
@@ -164,6 +158,7 @@ impl RawImage {
                 sink.unallocated(start, end - start)?;
             }
         }
+        self.verify_unchanged()?;
         sink.finish()
     }
 
@@ -278,6 +273,28 @@ impl RawImage {
 
 impl ReadAt for RawImage {
     fn read_exact_at(&self, at: Position, buf: &mut [u8]) -> Result<()> {
-        self.read_at(at.offset(), buf)
+        // What isn't there any more was cut off, which says more.
+        self.read_at(at.offset(), buf).or_else(|error| self.verify_unchanged().and(Err(error)))
     }
+
+    /// A file's size and modification time tell; of a device nothing does.
+    fn verify_unchanged(&self) -> Result<()> {
+        let failed = |e| Error::io(format!("look at {}", self.path.display()), e);
+        let meta = self.file.metadata().map_err(failed)?;
+        if meta.is_file() && identity(&meta, meta.len()) != self.identity {
+            return Err(Error::input(format!("{} was changed while it was being read", self.path.display())));
+        }
+        Ok(())
+    }
+}
+
+/// Tells a file from others, and from itself after a change.
+fn identity(meta: &Metadata, len: u64) -> String {
+    format!(
+        "file {}:{} of {len} bytes, modified at {}.{:09}",
+        meta.dev(),
+        meta.ino(),
+        meta.mtime(),
+        meta.mtime_nsec()
+    )
 }

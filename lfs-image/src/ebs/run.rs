@@ -126,6 +126,8 @@ impl Run<'_> {
             Ok(()) => self.upload.aws.wait(engine, watch, &mut task),
             // The channel is closed from the other side when sending has failed.
             Err(_) if closed.get() => Ok(aws.block_on(&mut task)),
+            // What was sent is of an image that isn't there any more.
+            Err(error) if !source.is_unchanged() => Err(Stop::for_good(error)),
             Err(error) => Err(Stop::curable(error)),
         };
         task.abort();

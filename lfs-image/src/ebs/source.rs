@@ -75,6 +75,15 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Whether what the image is read from is still what it was.
+    pub(super) fn is_unchanged(&self) -> bool {
+        let store: &dyn ReadAt = match self.0 {
+            Kind::Plan(_, store) => store,
+            Kind::Raw(image) => image,
+        };
+        store.verify_unchanged().is_ok()
+    }
+
     /// The size of the volume in GiB.
     ///
     /// # Errors

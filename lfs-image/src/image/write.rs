@@ -15,7 +15,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// When content can't be read, the sink can't take it, or `progress` ends the walk.
+    /// When content can't be read, was changed while it was read, the sink can't take it, or `progress` ends the walk.
     pub fn write<S: Sink>(
         &self,
         store: &(dyn ReadAt + Sync),
@@ -26,6 +26,8 @@ impl Image {
         sink.begin(total)?;
         let mut written = |done| progress.at(Stage::Write, done, Some(total));
         relay(store, &mut sink, &mut written, |out| self.render(store, out))?;
+        // An image of an old and a new archive is of neither.
+        store.verify_unchanged()?;
         sink.finish()
     }
 

@@ -83,6 +83,16 @@ pub trait ReadAt {
         let _ = at;
         None
     }
+
+    /// Makes sure that no source was changed since it was opened, so that what was read is of one piece. Asked when
+    /// all of an image has been read and before it is completed.
+    ///
+    /// # Errors
+    ///
+    /// When one was changed, so that what was read may be wrong.
+    fn verify_unchanged(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A store with nothing in it, for trees whose content is all in memory.
