@@ -48,6 +48,14 @@ pub(super) struct Replay {
     pub(super) complete: bool,
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // Closing isn't enough: a process that is being started at this moment has the file open, too, until it runs. What fails here
+        // ends with the process.
+        let _ = self.file.unlock();
+    }
+}
+
 impl Journal {
     /// Opens the journal at `path`, or makes one; and what it says, if it is one that was begun.
     ///
