@@ -5,7 +5,7 @@
 
 JUDGES=(
     # file systems and partition tables
-    e2fsprogs dosfstools mtools gdisk fdisk util-linux mount
+    e2fsprogs dosfstools mtools gdisk fdisk util-linux mount dmsetup
     # machines, firmware, what boots in them
     qemu-system-x86 qemu-system-arm ovmf qemu-efi-aarch64 grub-pc-bin grub-efi-amd64-bin grub-common
     # archives and attributes

@@ -10,12 +10,14 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic and speak")]
 
 pub mod compare;
+pub mod fault;
 pub mod grow;
 pub mod judge;
 pub mod mount;
 pub mod qemu;
 pub mod rootfs;
 pub mod tls;
+pub mod wear;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -57,6 +59,16 @@ pub fn cached(name: &str) -> PathBuf {
 pub fn scratch() -> tempfile::TempDir {
     let base = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
     tempfile::Builder::new().prefix("lfs-image-test-").tempdir_in(base).unwrap()
+}
+
+/// Bytes that repeat nowhere and don't compress.
+pub fn noise(len: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    };
+    (0..len).map(|_| next()).collect()
 }
 
 /// Runs a program to its end; `sbin` is on its path and it speaks English.

@@ -208,3 +208,31 @@ fn growing_is_judged() {
     let kernel = rootfs::kit("amd64").kernel;
     grow::online_in_guest(&copy("guest"), 20 << 30, &kernel).unwrap();
 }
+
+#[test]
+fn system_calls_go_wrong_as_asked() {
+    use std::os::unix::process::ExitStatusExt as _;
+    use support::fault::{Fault, counted, is_possible};
+    if !is_possible() {
+        return;
+    }
+    let folder = scratch();
+    let (file, count) = (folder.path().join("file"), folder.path().join("count"));
+    std::fs::write(&file, support::noise(100_000)).unwrap();
+    let sum = |fault: &Fault| {
+        let (output, calls) =
+            counted(fault.program(Path::new("/usr/bin/md5sum"), Some(&count)).arg(&file), &count);
+        (output.status, String::from_utf8_lossy(&output.stdout).into_owned(), calls)
+    };
+    let reads = Fault::on(&file).calls("read");
+    let (status, right, calls) = sum(&reads);
+    assert!(status.success() && calls > 2, "{calls}");
+    let (status, said, more) = sum(&reads.clone().cut().every(1));
+    assert!(status.success() && said == right && more > calls, "{more} calls when each is cut");
+    assert_eq!(sum(&reads.clone().nth(2).error("EIO")).0.code(), Some(1));
+    assert_eq!(sum(&reads.clone().nth(2).signal("KILL")).0.signal(), Some(9));
+    // Past the last one nothing happens.
+    assert_eq!(sum(&reads.clone().nth(calls + 1).error("EIO")).1, right);
+    let (status, said, _) = sum(&reads.nth(2).command(&format!("truncate -s 5000 {}", file.display())));
+    assert!(status.success() && said != right);
+}
