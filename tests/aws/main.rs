@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod encrypted;
+mod changing;
 mod faults;
 mod moto;
 mod pull;
 mod push;
 mod wire;
+mod secrets;
 
 #[path = "../support/mod.rs"]
 mod support;

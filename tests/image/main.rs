@@ -14,5 +14,6 @@ mod judge;
 mod merge;
 mod parsers;
 mod second;
+mod soak;
 mod tarball;
 mod world;

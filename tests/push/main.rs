@@ -8,6 +8,7 @@ mod content;
 mod faults;
 mod pull;
 mod resume;
+mod storm;
 
 #[path = "../support/mod.rs"]
 mod support;
