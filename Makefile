@@ -4,13 +4,15 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 # GRUB and systemd files of two Debian releases, fetched once.
 BOOT_FILES := $(or $(LFS_IMAGE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lfs-image)/boot
-.PHONY: help demo test test-sdk check bench bench-push dist dist-check clean
+.PHONY: help demo test test-sdk check soak supply bench bench-push dist dist-check clean
 
 help:
 	@printf '%s\n' 'make demo    make a Debian tarball into an image and boot it' \
 	  'make test    install the judges and run every test' \
 	  'make test-sdk    push through the aws-sdk-ec2 crate; 8 GB of memory and a while to build' \
 	  'make check   formatting, lints, documentation' \
+	  'make soak    what make test does a little of, for an hour' \
+	  'make supply  what make check looks at in dependencies, and what takes longer' \
 	  'make bench   measure beside other tools' \
 	  'make dist    one static program with its manual, in dist/' \
 	  'make dist-check  make it twice, in two places, and compare' \
@@ -49,6 +51,16 @@ check:
 	scripts/public-api.sh
 	@# The library needs no C compiler. Build dependencies count: that is where one would be called.
 	tree=$$(cargo tree -p lfs-image -e normal,build --prefix none --locked); ! grep -E '^(cc|cmake|pkg-config|bindgen) ' <<<"$$tree"
+	scripts/supply.sh
+
+# Seeds are printed. LFS_IMAGE_SEED=N begins with another one.
+soak:
+	LFS_IMAGE_SOAK=500 cargo test -p lfs-image --features ebs --test image -- --nocapture soak::
+	LFS_IMAGE_STORM=200 cargo test -p lfs-image --features ebs --test push -- --nocapture storm::
+	LFS_IMAGE_CUTS=20 cargo test -p lfs-image-cli --test cli -- --nocapture a_filesystem_wears_well
+
+supply:
+	scripts/supply.sh all
 
 bench:
 	scripts/install-judges.sh
