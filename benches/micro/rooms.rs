@@ -11,10 +11,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use lfs_image::{
-    Boot, Content, Entry, EntryKind, Image, ImageSpec, Input, Merge, Meta, NoStore, NullSink, ReadOptions,
-    Result, Store, Timestamp, Tree, read_archives,
-};
+use lfs_image::archive::Store;
+use lfs_image::image::Boot;
+use lfs_image::sink::NullSink;
+use lfs_image::tree::{Content, Entry, EntryKind, Merge, Meta, NoStore, Timestamp};
+use lfs_image::{Image, ImageSpec, Input, ReadOptions, Result, Tree, read_archives};
 
 const TIME: Timestamp = Timestamp::from_secs(1_700_000_000);
 const NAMES: u64 = 50_000;

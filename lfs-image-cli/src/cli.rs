@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use lfs_image::{Free, Journal, Timestamp, Uuid};
+use lfs_image::image::{Free, Journal, Uuid};
+use lfs_image::tree::Timestamp;
 
 use crate::host::{HostArgs, Place};
 use crate::values;

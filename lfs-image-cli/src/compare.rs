@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lfs_image::{Content, Device, Kind, NodeId, ReadAt, Result, Timestamp, Tree};
+use lfs_image::tree::{Content, Device, Kind, NodeId, ReadAt, Timestamp};
+use lfs_image::{Result, Tree};
 use serde::Serialize;
 
 use crate::size::Count;
@@ -189,7 +190,7 @@ impl Pairs<'_> {
             differ("mode", mode(x.meta.mode), mode(y.meta.mode));
         }
         if self.compares(Aspect::Owner) {
-            let owner = |meta: &lfs_image::Meta| Some(format!("{}:{}", meta.uid, meta.gid));
+            let owner = |meta: &lfs_image::tree::Meta| Some(format!("{}:{}", meta.uid, meta.gid));
             differ("owner", owner(&x.meta), owner(&y.meta));
         }
         if self.compares(Aspect::Mtime) {
@@ -207,7 +208,7 @@ impl Pairs<'_> {
             let names: BTreeSet<&[u8]> = x.keys().chain(y.keys()).map(|name| &**name).collect();
             for name in names {
                 let value =
-                    |of: &lfs_image::Xattrs| of.get(name).map(|value| value.escape_ascii().to_string());
+                    |of: &lfs_image::tree::Xattrs| of.get(name).map(|value| value.escape_ascii().to_string());
                 differ(&format!("xattr {}", show(name)), value(x), value(y));
             }
         }

@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-use lfs_image::{Device, Error, ErrorKind, Result, Timestamp};
+use lfs_image::tree::{Device, Timestamp};
+use lfs_image::{Error, ErrorKind, Result};
 
 /// The inode of the root directory.
 pub(crate) const ROOT: u32 = 2;

@@ -7,10 +7,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 use ext4_view::{Ext4, Ext4Error};
-use lfs_image::{
-    Content, Directory, Error, ErrorKind, Kind, Meta, NodeId, Position, ReadAt, Result, Segment, Times,
-    Timestamp, Tree,
-};
+use lfs_image::tree::{Content, Directory, Kind, Meta, NodeId, Position, ReadAt, Segment, Times, Timestamp};
+use lfs_image::{Error, ErrorKind, Result, Tree};
 
 use crate::ext4_raw::{self, Extent, Inode, Raw};
 use crate::ext4_xattrs;

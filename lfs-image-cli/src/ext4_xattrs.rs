@@ -2,7 +2,8 @@
 //!
 //! Source: kernel documentation, "Extended Attributes" (`attributes.rst`), and `fs/ext4/acl.h`.
 
-use lfs_image::{Error, Result, Xattrs};
+use lfs_image::tree::Xattrs;
+use lfs_image::{Error, Result};
 
 use crate::ext4_raw::{Inode, Raw, le16, le32};
 

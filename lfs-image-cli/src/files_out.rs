@@ -11,7 +11,8 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use lfs_image::{Content, Error, Kind, Meta, NodeId, ReadAt, Result, Timestamp, Tree};
+use lfs_image::tree::{Content, Kind, Meta, NodeId, ReadAt, Timestamp};
+use lfs_image::{Error, Result, Tree};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
 
 /// How much is read at once.

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, ValueHint};
-use lfs_image::{Content, Error, ErrorKind, Fstab, HostSpec, OwnFile, Result, Target};
+use lfs_image::host::{Fstab, HostSpec, OwnFile, Target};
+use lfs_image::tree::Content;
+use lfs_image::{Error, ErrorKind, Result};
 
 /// What the tree is made into.
 #[derive(Args, Clone, Debug)]

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use lfs_image::{Error, ErrorKind, Kind, NodeId, ReadAt, Result, Store, Tree};
+use lfs_image::archive::Store;
+use lfs_image::tree::{Kind, NodeId, ReadAt};
+use lfs_image::{Error, ErrorKind, Result, Tree};
 
 use crate::cli::ArchiveArgs;
 use crate::commands::inspect::found;
@@ -120,7 +122,7 @@ pub(crate) fn bytes(path: &Path) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use lfs_image::{Content, Directory, Meta};
+    use lfs_image::tree::{Content, Directory, Meta};
 
     use super::*;
 

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use lfs_image::{DigestSink, Error, ErrorKind, FileSink, Position, ReadAt, Result, Sink, StreamSink, Tally};
+use lfs_image::sink::{DigestSink, Sink, StreamSink, Tally};
+use lfs_image::tree::{Position, ReadAt};
+use lfs_image::{Error, ErrorKind, FileSink, Result};
 
 use crate::interrupt::Interrupt;
 use crate::ui::Ui;

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
-use lfs_image::{Change, Disk, DiskPartition, Image, Partition, PartitionTable, Region, Result, Role};
+use lfs_image::image::{Disk, DiskPartition, Partition, PartitionTable, Region, Role};
+use lfs_image::tree::Change;
+use lfs_image::{Image, Result};
 use serde::Serialize;
 
 use crate::meter::Written;
@@ -93,7 +95,7 @@ struct PartitionReport {
     filesystem: Option<Filesystem>,
 }
 
-/// See [`lfs_image::Filesystem`].
+/// See [`lfs_image::image::Filesystem`].
 #[derive(Clone, Debug, Serialize)]
 struct Filesystem {
     /// `ext2`, `ext3` or `ext4`.
@@ -122,7 +124,7 @@ pub(crate) struct Input {
     pub(crate) bytes: u64,
 }
 
-/// See [`lfs_image::Change`].
+/// See [`lfs_image::tree::Change`].
 #[derive(Clone, Debug, Serialize)]
 struct Edit {
     path: String,
@@ -209,7 +211,7 @@ impl Report {
     pub(crate) fn written(mut self, written: &Written) -> Self {
         self.image = written.path.as_ref().map(|path| path.display().to_string());
         self.sha256 = written.digest.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect());
-        let lfs_image::Tally { data, zeros, unallocated, .. } = written.tally;
+        let lfs_image::sink::Tally { data, zeros, unallocated, .. } = written.tally;
         self.written = Some(Tally { data, zeros, unallocated });
         self
     }
@@ -362,7 +364,7 @@ impl PartitionReport {
 }
 
 impl Filesystem {
-    fn new(fs: lfs_image::Filesystem, offset: u64) -> Self {
+    fn new(fs: lfs_image::image::Filesystem, offset: u64) -> Self {
         let has = |feature: &str| fs.features.iter().any(|name| name == feature);
         let kind = if has("extent") || has("64bit") {
             "ext4"

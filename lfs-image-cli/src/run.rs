@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use lfs_image::Firmware;
+use lfs_image::image::Firmware;
 use serde::Serialize;
 
 /// The ways of starting a disk that suit what is on it.

@@ -5,7 +5,8 @@ use std::io::IsTerminal as _;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use lfs_image::{Error, Input, ReadOptions, Result, Store, Tree, read_archives};
+use lfs_image::archive::Store;
+use lfs_image::{Error, Input, ReadOptions, Result, Tree, read_archives};
 
 use crate::cli::ArchiveArgs;
 use crate::failure::{Failure, Step};

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use lfs_image::{Boot, GrubConfig, ImageSpec, InodeCount, PartitionTable, ReadOptions};
+use lfs_image::image::{Boot, GrubConfig, InodeCount, PartitionTable};
+use lfs_image::{ImageSpec, ReadOptions};
 
 use crate::cli::{ArchiveArgs, BootMethod, Check, GrubCfg, ImageArgs, Inspect, Raw, Table};
 

@@ -9,7 +9,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use lfs_image::{Content, Error, Kind, Meta, NodeId, ReadAt, Result, Timestamp, Tree, Xattrs};
+use lfs_image::tree::{Content, Kind, Meta, NodeId, ReadAt, Timestamp, Xattrs};
+use lfs_image::{Error, Result, Tree};
 
 const BLOCK: usize = 512;
 /// How much is read at once.

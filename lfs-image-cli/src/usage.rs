@@ -7,7 +7,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 use ext4_view::{Ext4, Ext4Error, Ext4Read};
-use lfs_image::{Kind, NodeId, Tree};
+use lfs_image::Tree;
+use lfs_image::tree::{Kind, NodeId};
 use serde::Serialize;
 
 /// What is in a directory and below.
@@ -48,7 +49,7 @@ pub(crate) fn total_below(tree: &Tree, directory: NodeId) -> u64 {
     let mut count = 0;
     let mut todo = vec![directory];
     while let Some(id) = todo.pop() {
-        for (_, id) in tree.node(id).as_directory().into_iter().flat_map(lfs_image::Directory::iter) {
+        for (_, id) in tree.node(id).as_directory().into_iter().flat_map(lfs_image::tree::Directory::iter) {
             count += 1;
             todo.push(id);
         }
@@ -212,7 +213,7 @@ pub(crate) fn show(name: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lfs_image::{Content, Directory, Meta};
+    use lfs_image::tree::{Content, Directory, Meta};
 
     use super::*;
 

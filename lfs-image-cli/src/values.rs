@@ -1,6 +1,7 @@
 //! Reads the values of options.
 
-use lfs_image::{Free, Journal, Timestamp, Uuid};
+use lfs_image::image::{Free, Journal, Uuid};
+use lfs_image::tree::Timestamp;
 
 use crate::size;
 

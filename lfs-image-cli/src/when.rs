@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lfs_image::Timestamp;
+use lfs_image::tree::Timestamp;
 
 /// `2026-01-31 23:59:59.5`, in UTC.
 #[derive(Clone, Copy, Debug)]

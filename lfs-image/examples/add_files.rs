@@ -7,10 +7,9 @@
 
 use std::fs::File;
 
-use lfs_image::{
-    Content, FileSink, HostSpec, Image, ImageSpec, Input, Kind, Meta, OwnFile, ReadOptions, Target,
-    read_archives,
-};
+use lfs_image::host::{HostSpec, OwnFile, Target};
+use lfs_image::tree::{Content, Kind, Meta};
+use lfs_image::{FileSink, Image, ImageSpec, Input, ReadOptions, read_archives};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();

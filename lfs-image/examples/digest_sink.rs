@@ -1,13 +1,14 @@
 //! A sink of one's own: the SHA-256 of an image while it goes somewhere else, `cargo run --example digest_sink -- rootfs.tar out.img`.
 //!
-//! [`lfs_image::DigestSink`] is the same, and ready. This shows what a sink has to do: take each byte once, in order, and tell
+//! [`lfs_image::sink::DigestSink`] is the same, and ready. This shows what a sink has to do: take each byte once, in order, and tell
 //! zeros that matter from space that nobody will read.
 
 #![allow(clippy::print_stdout, reason = "an example may speak")]
 
 use std::fs::File;
 
-use lfs_image::{FileSink, Image, ImageSpec, Input, ReadOptions, Result, Sink, read_archives};
+use lfs_image::sink::Sink;
+use lfs_image::{FileSink, Image, ImageSpec, Input, ReadOptions, Result, read_archives};
 use sha2::{Digest as _, Sha256};
 
 struct Hashed<S> {

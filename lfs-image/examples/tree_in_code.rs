@@ -2,10 +2,9 @@
 //!
 //! It has no kernel, so the image starts with one from elsewhere (`Boot::None`).
 
-use lfs_image::{
-    Boot, Content, Device, Directory, FileSink, Image, ImageSpec, Kind, Meta, NoStore, NodeId, Timestamp,
-    Tree,
-};
+use lfs_image::image::Boot;
+use lfs_image::tree::{Content, Device, Directory, Kind, Meta, NoStore, NodeId, Timestamp};
+use lfs_image::{FileSink, Image, ImageSpec, Tree};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = std::env::args_os().nth(1).ok_or("usage: tree_in_code OUT")?;

@@ -29,14 +29,15 @@
 //!
 //! | to | start at |
 //! |---|---|
-//! | read tarballs | [`read_archives`], [`Input`], [`ReadOptions`] |
-//! | build or edit a tree | [`Tree`], [`Kind`], [`Meta`], [`Content`]; [`Merge`] for entries from elsewhere |
-//! | say what the disk is to be | [`ImageSpec`]; [`HostSpec`] for what the tree becomes on it |
-//! | look at a plan | [`Image`]: partitions, regions, edits, boot notes, warnings |
-//! | write it | [`FileSink`], [`StreamSink`], [`DigestSink`], [`NullSink`], or a [`Sink`] of one's own |
-//! | follow or end it | [`Progress`] |
-//! | see what a tree lacks, or must not make public | [`Image::check`], [`check_public`], [`check_name`] |
-//! | see what is on a disk that is there | [`Disk`] |
+//! | read tarballs | [`read_archives`], [`Input`], [`ReadOptions`]; module [`archive`] |
+//! | build or edit a tree | [`Tree`]; module [`tree`] has its parts, and [`Merge`](tree::Merge) for entries from elsewhere |
+//! | say what the disk is to be | [`ImageSpec`]; module [`host`] for what the tree becomes on it |
+//! | look at a plan | [`Image`]: partitions, regions, edits, boot notes, warnings; module [`image`] |
+//! | write it | [`FileSink`]; module [`sink`] has streams and digests, and [`Sink`](sink::Sink) for one's own |
+//! | follow or end it | [`Progress`], [`Stage`] |
+//! | see what a tree lacks, or must not make public | [`Image::check`]; module [`check`] |
+//! | see what is on a disk that is there | [`Disk`](image::Disk) |
+//! | hear what went wrong | [`Error`], [`ErrorKind`], [`Result`] |
 //! | send it to AWS | modules `ebs` (snapshots) and `ami` (machine images), with the features of these names |
 //!
 //! Programs to start from are in the crate's `examples`.
@@ -66,38 +67,26 @@
 
 #[cfg(feature = "ami")]
 pub mod ami;
-mod archive;
+pub mod archive;
 mod boot;
-mod check;
+pub mod check;
 mod configure;
 #[cfg(feature = "ebs")]
 pub mod ebs;
 mod error;
 mod ext4;
 mod fat;
-mod image;
+pub mod host;
+pub mod image;
 mod progress;
 mod raw;
-mod sink;
+pub mod sink;
 mod table;
-mod tree;
+pub mod tree;
 
-pub use archive::{Input, ReadOptions, Store, read_archives};
-pub use check::{Finding, Severity, check_name, check_public};
-pub use configure::{Fstab, HostSpec, OwnFile, Target};
+pub use archive::{Input, ReadOptions, read_archives};
 pub use error::{Error, ErrorKind, Result};
-pub use ext4::{Free, InodeCount, Journal};
-pub use image::{
-    Boot, Disk, DiskPartition, Filesystem, Firmware, GrubConfig, Image, ImageSpec, Partition, PartitionTable,
-    Region, Role,
-};
+pub use image::{Image, ImageSpec};
 pub use progress::{Progress, Stage};
-pub use raw::guid::Uuid;
-pub use raw::sink::Sink;
-pub use raw::store::{NoStore, Position, ReadAt};
-pub use raw::time::Timestamp;
-pub use sink::{DigestSink, FileSink, NullSink, StreamSink, Tally};
-pub use tree::{
-    Action, Change, Content, Device, Directory, Entry, EntryKind, Kind, Merge, Meta, Node, NodeId, Segment,
-    Times, Tree, XattrSet, Xattrs,
-};
+pub use sink::FileSink;
+pub use tree::Tree;

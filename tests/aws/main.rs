@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod encrypted;
 mod changing;
+mod encrypted;
 mod faults;
 mod moto;
 mod pull;
 mod push;
-mod wire;
 mod secrets;
+mod wire;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -5,7 +5,9 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lfs_image::{ErrorKind, Input, ReadAt as _, ReadOptions, Result, Store, Tree, read_archives};
+use lfs_image::archive::Store;
+use lfs_image::tree::ReadAt as _;
+use lfs_image::{ErrorKind, Input, ReadOptions, Result, Tree, read_archives};
 
 use crate::judge::{have, of_directory, of_tree, root, same, scratch};
 use crate::tarball::{Header, Short, Tarball, chain, content, options, read, read_file};

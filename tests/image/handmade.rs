@@ -1,6 +1,7 @@
 //! Archives made by hand: what no archiver writes, or only some do.
 
-use lfs_image::{ErrorKind, Kind, Node, Timestamp, Tree};
+use lfs_image::tree::{Kind, Node, Timestamp};
+use lfs_image::{ErrorKind, Tree};
 
 use crate::tarball::{Header, Tarball, chain, content, read, read_file, record};
 

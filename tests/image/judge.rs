@@ -8,7 +8,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
 
-use lfs_image::{Kind, NodeId, ReadAt, Tree};
+use lfs_image::Tree;
+use lfs_image::tree::{Kind, NodeId, ReadAt};
 
 /// What is said of each path, in order of paths.
 pub type Listing = BTreeMap<String, String>;

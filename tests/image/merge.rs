@@ -1,6 +1,7 @@
 //! The rules by which archive entries become a tree.
 
-use lfs_image::{Content, Entry, EntryKind, ErrorKind, Kind, Merge, Meta, Node, Result, Timestamp, Tree};
+use lfs_image::tree::{Content, Entry, EntryKind, Kind, Merge, Meta, Node, Timestamp};
+use lfs_image::{ErrorKind, Result, Tree};
 
 fn meta(mode: u16, sec: i64) -> Meta {
     Meta::new(mode, Timestamp::from_secs(sec))
@@ -60,7 +61,7 @@ fn size(tree: &Tree, path: &str) -> u64 {
 /// Every path with what it is; names of one inode share a number.
 fn list(tree: &Tree) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut todo = vec![(String::new(), lfs_image::NodeId::ROOT)];
+    let mut todo = vec![(String::new(), lfs_image::tree::NodeId::ROOT)];
     while let Some((path, id)) = todo.pop() {
         for (name, child) in tree.node(id).as_directory().unwrap().iter() {
             let path = format!("{path}/{}", name.escape_ascii());
@@ -162,7 +163,7 @@ fn links_are_counted_in_the_whole_path() {
 
 #[test]
 fn the_last_entry_wins_for_every_pair_of_types() {
-    use lfs_image::Device;
+    use lfs_image::tree::Device;
     let device = Device { major: 1, minor: 3 };
     let kinds: Vec<(EntryKind, &str)> = vec![
         (EntryKind::Directory, "directory"),

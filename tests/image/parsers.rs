@@ -4,7 +4,8 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
-use lfs_image::{Kind, Tree};
+use lfs_image::Tree;
+use lfs_image::tree::Kind;
 
 use crate::archive::{fixtures, name, open};
 use crate::judge::have;
@@ -86,9 +87,10 @@ fn python_reads_the_same_entries() {
 
 fn count(tree: &Tree) -> usize {
     let mut names = 1;
-    let mut todo = vec![lfs_image::NodeId::ROOT];
+    let mut todo = vec![lfs_image::tree::NodeId::ROOT];
     while let Some(id) = todo.pop() {
-        for (_, child) in tree.node(id).as_directory().into_iter().flat_map(lfs_image::Directory::iter) {
+        for (_, child) in tree.node(id).as_directory().into_iter().flat_map(lfs_image::tree::Directory::iter)
+        {
             names += 1;
             todo.push(child);
         }

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use ext4_view::{Ext4, Metadata, PathBuf};
-use lfs_image::{
-    Boot, Content, Directory, FileSink, Image, ImageSpec, Kind, Meta, NodeId, PartitionTable, Position,
-    ReadAt, Segment, Timestamp, Tree,
-};
+use lfs_image::image::{Boot, PartitionTable};
+use lfs_image::tree::{Content, Directory, Kind, Meta, NodeId, Position, ReadAt, Segment, Timestamp};
+use lfs_image::{FileSink, Image, ImageSpec, Tree};
 
 use crate::archive;
 

@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lfs_image::{Boot, FileSink, Image, ImageSpec, Input, PartitionTable, ReadOptions, read_archives};
+use lfs_image::image::{Boot, PartitionTable};
+use lfs_image::{FileSink, Image, ImageSpec, Input, ReadOptions, read_archives};
 
 use crate::tarball::{Header, Tarball};
 

@@ -2,7 +2,9 @@
 
 use std::io::{Cursor, Read};
 
-use lfs_image::{Input, Kind, ReadOptions, Result, Store, Tree, read_archives};
+use lfs_image::archive::Store;
+use lfs_image::tree::Kind;
+use lfs_image::{Input, ReadOptions, Result, Tree, read_archives};
 
 /// A tar header that can be bent.
 #[derive(Clone)]

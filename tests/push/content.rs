@@ -7,7 +7,9 @@ use std::process::Command;
 
 use aws_judge::{BLOCK_SIZE, Config, Judge, View};
 use lfs_image::ebs::{RawImage, Settings, Source};
-use lfs_image::{Boot, FileSink, Image, ImageSpec, ReadOptions, Sink as _, read_archives};
+use lfs_image::image::Boot;
+use lfs_image::sink::Sink as _;
+use lfs_image::{FileSink, Image, ImageSpec, ReadOptions, read_archives};
 
 use crate::child::Job;
 use crate::support::{judge, must, project, scratch};

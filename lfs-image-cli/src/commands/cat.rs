@@ -1,6 +1,7 @@
 //! `lfs-image cat`.
 
-use lfs_image::{Error, ErrorKind, Kind};
+use lfs_image::tree::Kind;
+use lfs_image::{Error, ErrorKind};
 
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;

@@ -1,6 +1,8 @@
 //! `lfs-image check`: what a tree lacks to run on a target, and what must not be public.
 
-use lfs_image::{Error, ErrorKind, Finding, Image, ReadAt as _, Result, Severity, check_name, check_public};
+use lfs_image::check::{Finding, Severity, check_name, check_public};
+use lfs_image::tree::ReadAt as _;
+use lfs_image::{Error, ErrorKind, Image, Result};
 use serde::Serialize;
 
 use crate::cli::Check;
@@ -94,7 +96,7 @@ fn of_archive(args: &Check, ui: Ui) -> Result<Vec<Finding>, Failure> {
         Err(error) => {
             // What keeps it from being planned at all comes first; the rest is worth knowing, too.
             ui.warn(format_args!("`raw` would refuse it: {}", chain(&error).join(": ")));
-            let spec = spec.boot(lfs_image::Boot::None);
+            let spec = spec.boot(lfs_image::image::Boot::None);
             let image = Image::plan(tree, &store, &spec)
                 .map_err(|error| Step::Plan { exact: args.image.size.is_some() }.explain(error))?;
             image.check(&store, args.target())?
@@ -151,7 +153,7 @@ pub(crate) fn gate(findings: &[Finding], force: bool) -> Result<(), Failure> {
 }
 
 impl Check {
-    pub(crate) fn target(&self) -> lfs_image::Target {
+    pub(crate) fn target(&self) -> lfs_image::host::Target {
         self.place.into()
     }
 }

@@ -6,7 +6,8 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use lfs_image::{Error, ErrorKind, Kind, NodeId, Result, Tree};
+use lfs_image::tree::{Kind, NodeId};
+use lfs_image::{Error, ErrorKind, Result, Tree};
 use serde::Serialize;
 use tempfile::{Builder, NamedTempFile};
 

@@ -5,7 +5,10 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use lfs_image::{Boot, Disk, Error, Image, ReadAt as _, Result, Store, Tree};
+use lfs_image::archive::Store;
+use lfs_image::image::{Boot, Disk};
+use lfs_image::tree::ReadAt as _;
+use lfs_image::{Error, Image, Result, Tree};
 
 use crate::cli::{BootMethod, ImageArgs, Inspect};
 use crate::failure::{Failure, Step, chain};

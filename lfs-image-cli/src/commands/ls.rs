@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use lfs_image::{Kind, NodeId, Tree};
+use lfs_image::Tree;
+use lfs_image::tree::{Kind, NodeId};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -92,7 +93,7 @@ pub(crate) fn run(args: &Ls, ui: Ui) -> Result<(), Failure> {
 /// What is in a directory, the first name last.
 fn below(tree: &Tree, path: &[u8], id: NodeId) -> Vec<(Vec<u8>, NodeId)> {
     let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
-    let names = tree.node(id).as_directory().into_iter().flat_map(lfs_image::Directory::iter);
+    let names = tree.node(id).as_directory().into_iter().flat_map(lfs_image::tree::Directory::iter);
     let mut below: Vec<_> = names.map(|(name, id)| ([path, slash, name].concat(), id)).collect();
     below.reverse();
     below
@@ -111,7 +112,7 @@ fn line(tree: &Tree, name: &str, id: NodeId) -> String {
     };
     let meta = &node.meta;
     let xattrs = if tree.xattrs(meta.xattrs).is_empty() { ' ' } else { '+' };
-    let whole = lfs_image::Timestamp::from_secs(meta.mtime.sec);
+    let whole = lfs_image::tree::Timestamp::from_secs(meta.mtime.sec);
     let mut line = format!(
         "{kind}{}{xattrs} {:>2} {:>5} {:>5} {size:>10} {} {name}",
         permissions(meta.mode),

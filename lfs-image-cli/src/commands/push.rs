@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lfs_image::ami::{
     self, Ami, AmiSpec, Checks, Estimate, Preflight, Publication, Published, Registrar, Taken,
 };
+use lfs_image::archive::Store;
+use lfs_image::check::{Finding, check_name, check_public};
 use lfs_image::ebs::{self, Aws, BLOCK, RawImage, Sample, Settings, Source, Upload, Uploaded};
-use lfs_image::{
-    Disk, Error, ErrorKind, Finding, Firmware, Image, ReadAt, Result, Store, Target, Tree, check_name,
-    check_public,
-};
+use lfs_image::host::Target;
+use lfs_image::image::{Disk, Firmware};
+use lfs_image::tree::ReadAt;
+use lfs_image::{Error, ErrorKind, Image, Result, Tree};
 
 use crate::aws::{Push, Verify};
 use crate::commands::check::{Found, gate};

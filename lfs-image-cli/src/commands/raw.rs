@@ -5,7 +5,9 @@ use std::io::IsTerminal as _;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use lfs_image::{DigestSink, Error, ErrorKind, FileSink, Image, Result, Store, StreamSink, Tally};
+use lfs_image::archive::Store;
+use lfs_image::sink::{DigestSink, StreamSink, Tally};
+use lfs_image::{Error, ErrorKind, FileSink, Image, Result};
 
 use crate::cli::Raw;
 use crate::failure::{Failure, Step};

@@ -19,7 +19,7 @@
 //!
 //! ```no_run
 //! use std::sync::{Arc, atomic::AtomicBool};
-//! use lfs_image::Firmware;
+//! use lfs_image::image::Firmware;
 //! use lfs_image::ami::{AmiSpec, Registrar};
 //! use lfs_image::ebs::{Aws, Connect};
 //!

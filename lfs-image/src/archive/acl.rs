@@ -150,7 +150,7 @@ fn paths(tree: &Tree) -> Vec<(Vec<u8>, NodeId)> {
     let mut todo = vec![(Vec::new(), NodeId::ROOT)];
     while let Some((path, id)) = todo.pop() {
         let node = tree.node(id);
-        for (name, child) in node.as_directory().into_iter().flat_map(crate::Directory::iter) {
+        for (name, child) in node.as_directory().into_iter().flat_map(crate::tree::Directory::iter) {
             let child_node = tree.node(child);
             if child_node.meta.xattrs != Default::default() || child_node.as_directory().is_some() {
                 todo.push(([&path[..], if path.is_empty() { b"" } else { b"/" }, name].concat(), child));

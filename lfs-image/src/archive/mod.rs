@@ -5,9 +5,9 @@
 //! anything else      decompressed on a thread, content appended to one spool file -> entries -> tree
 //! ```
 //!
-//! The rooms: [`sniff`] tells what an input is, [`decode`] decompresses, [`source`] walks over the bytes, [`header`],
-//! [`pax`], [`sparse`], [`xattr`] and [`acl`] know the formats, [`entries`] puts entries together, [`spool`] and [`store`]
-//! keep and return content. [`Merge`] then makes a tree of the entries.
+//! The rooms: `sniff` tells what an input is, `decode` decompresses, `source` walks over the bytes, `header`,
+//! `pax`, `sparse`, `xattr` and `acl` know the formats, `entries` puts entries together, `spool` and `store`
+//! keep and return content. [`Merge`](crate::tree::Merge) then makes a tree of the entries.
 //!
 //! An archive is taken as GNU tar would take it, except that whatever GNU tar would warn of and leave out is an error here:
 //! an image that silently lacks something is worse than none.
@@ -104,7 +104,7 @@ impl ReadOptions {
 ///
 /// `progress` hears how many bytes of the archive at hand were read (as they are stored, compressed or not) and how
 /// many there are; its error ends the reading. Content that stays in its archive is read later; that nobody changed the
-/// archive in the meantime is made sure of before an image is completed ([`ReadAt::verify_unchanged`](crate::ReadAt::verify_unchanged)).
+/// archive in the meantime is made sure of before an image is completed ([`ReadAt::verify_unchanged`](crate::tree::ReadAt::verify_unchanged)).
 ///
 /// # Errors
 ///

@@ -53,9 +53,9 @@ pub(crate) fn apply(edits: &[Edit], editor: &mut Editor<'_>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NoStore;
     use crate::raw::store::Position;
     use crate::raw::time::Timestamp;
+    use crate::tree::NoStore;
     use crate::tree::root::Root;
     use crate::tree::root::tests::tree;
 

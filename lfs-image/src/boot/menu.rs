@@ -120,7 +120,7 @@ mod tests {
     use super::super::kernel::tests::bzimage;
     use super::super::plan::tests::{plan, plan_with, written};
     use super::*;
-    use crate::NoStore;
+    use crate::tree::NoStore;
     use crate::tree::Tree;
     use crate::tree::edit::Editor;
 

@@ -170,8 +170,8 @@ fn put(bytes: &mut [u8], at: u64, new: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NoStore;
     use crate::boot::judges;
+    use crate::tree::NoStore;
     use object::read::pe::PeFile64;
     use object::{Object as _, ObjectSection as _};
 

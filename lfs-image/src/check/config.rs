@@ -163,10 +163,10 @@ mod tests {
 
     #[test]
     fn a_kernel_tells_its_own() {
-        use crate::NoStore;
         use crate::boot::kernel::tests::{arm64, bzimage};
         use crate::boot::kernel::{SetupHeader, find};
         use crate::check::unpack::tests::{PROGRAMS, packed};
+        use crate::tree::NoStore;
         use crate::tree::root::tests::tree;
 
         let Some(config) = packed("gzip -c", b"CONFIG_EXT4_FS=y\nCONFIG_BLK_DEV_NVME=m\n") else { return };

@@ -129,7 +129,7 @@ fn header(bytes: &[u8]) -> Option<(&[u8], (usize, u64))> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NoStore;
+    use crate::tree::NoStore;
     use crate::tree::root::tests::tree;
 
     fn entry(name: &str, data: &[u8]) -> Vec<u8> {

@@ -165,7 +165,9 @@ pub(crate) fn readiness(
 /// # Examples
 ///
 /// ```
-/// use lfs_image::{Content, Directory, Kind, Meta, NoStore, NodeId, Tree, check_public};
+/// use lfs_image::check::check_public;
+/// use lfs_image::tree::{Content, Directory, Kind, Meta, NoStore, NodeId};
+/// use lfs_image::Tree;
 ///
 /// let mut tree = Tree::new();
 /// let etc = tree.insert(NodeId::ROOT, b"etc", Meta::default(), Kind::Directory(Directory::default()))?;
@@ -187,8 +189,8 @@ pub fn check_public(tree: &Tree, store: &dyn ReadAt) -> Result<Vec<Finding>> {
 /// # Examples
 ///
 /// ```
-/// assert!(lfs_image::check_name("my-lfs-12").is_some());
-/// assert!(lfs_image::check_name("my-system-12").is_none());
+/// assert!(lfs_image::check::check_name("my-lfs-12").is_some());
+/// assert!(lfs_image::check::check_name("my-system-12").is_none());
 /// ```
 #[must_use]
 pub fn check_name(text: &str) -> Option<Finding> {

@@ -164,7 +164,7 @@ fn starts_server(root: Root<'_>, system: &System, server: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NoStore;
+    use crate::tree::NoStore;
     use crate::tree::root::tests::tree;
 
     const PASSWD: (&str, &[u8]) =

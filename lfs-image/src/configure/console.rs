@@ -115,8 +115,8 @@ fn systemd(editor: &mut Editor<'_>, device: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NoStore;
     use crate::raw::time::Timestamp;
+    use crate::tree::NoStore;
     use crate::tree::root::tests::tree;
 
     #[test]

@@ -303,7 +303,7 @@ fn comment(lines: &mut Vec<String>, line: &str, why: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NoStore;
+    use crate::tree::NoStore;
     use crate::tree::root::tests::tree;
 
     fn place(esp: bool) -> Place {

@@ -241,8 +241,8 @@ mod tests {
 
     #[test]
     fn keys_of_hosts_go_where_new_ones_come() {
-        use crate::NoStore;
         use crate::raw::time::Timestamp;
+        use crate::tree::NoStore;
         use crate::tree::root::tests::tree;
 
         let keys = [("etc/ssh/ssh_host_rsa_key", &b"k"[..]), ("etc/dropbear/dropbear_rsa_host_key", b"k")];

@@ -67,7 +67,8 @@ impl OwnFile {
 /// # Examples
 ///
 /// ```
-/// use lfs_image::{HostSpec, ImageSpec, Target};
+/// use lfs_image::host::{HostSpec, Target};
+/// use lfs_image::ImageSpec;
 ///
 /// let mut host = HostSpec::target(Target::Ec2);
 /// host.hostname = Some("build-7".into());

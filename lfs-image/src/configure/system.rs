@@ -154,7 +154,7 @@ pub(crate) fn is_masked(root: Root<'_>, dir: &str, name: &str) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::NoStore;
+    use crate::tree::NoStore;
     use crate::tree::root::tests::tree;
 
     fn of(files: &[(&str, &[u8])]) -> (Init, Network) {

@@ -174,7 +174,8 @@ fn put_index(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Kind, Meta, NodeId, Tree};
+    use crate::Tree;
+    use crate::tree::{Kind, Meta, NodeId};
 
     #[test]
     fn leaves_are_sorted_and_full() {

@@ -113,7 +113,7 @@ pub(crate) fn add_lost_found(tree: &mut Tree, meta: Meta) -> Result<()> {
             other.noun()
         ))),
         None => {
-            tree.insert(NodeId::ROOT, LOST_FOUND, meta, Kind::Directory(crate::Directory::default()))?;
+            tree.insert(NodeId::ROOT, LOST_FOUND, meta, Kind::Directory(crate::tree::Directory::default()))?;
             Ok(())
         }
     }
@@ -122,7 +122,7 @@ pub(crate) fn add_lost_found(tree: &mut Tree, meta: Meta) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Content, Directory, Timestamp};
+    use crate::tree::{Content, Directory, Timestamp};
 
     #[test]
     fn siblings_are_numbered_together() {

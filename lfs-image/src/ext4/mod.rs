@@ -266,8 +266,9 @@ mod tests {
     use crate::raw::num::index;
     use crate::raw::out::Out;
     use crate::raw::out::tests::Memory;
+    use crate::sink::Sink;
+    use crate::tree::NoStore;
     use crate::tree::{Content, Device, Directory, Kind, Meta, NodeId, Xattrs};
-    use crate::{NoStore, Sink};
 
     /// How large a filesystem is.
     #[derive(Clone, Copy)]

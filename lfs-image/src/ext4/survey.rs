@@ -289,7 +289,7 @@ pub(crate) fn path_of(tree: &Tree, wanted: NodeId) -> Vec<u8> {
         if id == wanted {
             return path;
         }
-        for (name, child) in tree.node(id).as_directory().into_iter().flat_map(crate::Directory::iter) {
+        for (name, child) in tree.node(id).as_directory().into_iter().flat_map(crate::tree::Directory::iter) {
             let mut below = path.clone();
             if below != b"/" {
                 below.push(b'/');
@@ -309,7 +309,7 @@ pub(crate) fn path_of(tree: &Tree, wanted: NodeId) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Position, Segment};
+    use crate::tree::{Position, Segment};
 
     #[test]
     fn segments_that_share_a_block_are_one_range() {

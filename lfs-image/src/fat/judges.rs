@@ -11,7 +11,7 @@ use super::*;
 use crate::raw::num::index;
 use crate::raw::out::Out;
 use crate::raw::out::tests::Memory;
-use crate::{NoStore, Position, ReadAt};
+use crate::tree::{NoStore, Position, ReadAt};
 
 /// Content by position: no two stretches of it are alike.
 struct Numbers;

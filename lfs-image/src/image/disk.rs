@@ -20,7 +20,10 @@ use crate::tree::Tree;
 /// # Examples
 ///
 /// ```
-/// use lfs_image::{Boot, Disk, Image, ImageSpec, NoStore, StreamSink, Tree};
+/// use lfs_image::image::{Boot, Disk};
+/// use lfs_image::sink::StreamSink;
+/// use lfs_image::tree::NoStore;
+/// use lfs_image::{Image, ImageSpec, Tree};
 ///
 /// let image = Image::plan(Tree::new(), &NoStore, &ImageSpec::new().size(64 << 20).boot(Boot::None))?;
 /// let bytes = image.write(&NoStore, StreamSink::new(Vec::new()), &mut ())?;
@@ -240,7 +243,9 @@ mod tests {
 
     use super::super::{Boot, Image, ImageSpec};
     use super::*;
-    use crate::{NoStore, StreamSink, Tree};
+    use crate::Tree;
+    use crate::sink::StreamSink;
+    use crate::tree::NoStore;
 
     fn image(spec: &ImageSpec) -> (Image, Vec<u8>) {
         let image = Image::plan(Tree::new(), &NoStore, spec).unwrap();

@@ -18,6 +18,8 @@ mod plan;
 mod spec;
 mod write;
 
+pub use crate::ext4::{Free, InodeCount, Journal};
+pub use crate::raw::guid::Uuid;
 pub use describe::{Filesystem, Region};
 pub use disk::{Disk, DiskPartition};
 pub use firmware::Firmware;

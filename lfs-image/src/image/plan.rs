@@ -27,7 +27,10 @@ use crate::tree::{Change, Meta, Tree};
 /// From a tree to the SHA-256 of the image, without writing it anywhere:
 ///
 /// ```
-/// use lfs_image::{Boot, DigestSink, Image, ImageSpec, NoStore, NullSink, Tree};
+/// use lfs_image::image::Boot;
+/// use lfs_image::sink::{DigestSink, NullSink};
+/// use lfs_image::tree::NoStore;
+/// use lfs_image::{Image, ImageSpec, Tree};
 ///
 /// let image = Image::plan(Tree::new(), &NoStore, &ImageSpec::new().size(64 << 20).boot(Boot::None))?;
 /// let (_, digest) = image.write(&NoStore, DigestSink::new(NullSink::default()), &mut ())?;

@@ -56,7 +56,8 @@ pub enum GrubConfig {
 /// # Examples
 ///
 /// ```
-/// use lfs_image::{Free, ImageSpec, PartitionTable};
+/// use lfs_image::image::{Free, PartitionTable};
+/// use lfs_image::ImageSpec;
 ///
 /// let spec = ImageSpec::new()
 ///     .table(PartitionTable::Mbr)

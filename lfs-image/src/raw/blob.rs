@@ -153,7 +153,7 @@ impl Blob {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NoStore;
+    use crate::tree::NoStore;
 
     #[test]
     fn reads_across_pieces() {

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// # Examples
 ///
 /// ```
-/// use lfs_image::Uuid;
+/// use lfs_image::image::Uuid;
 ///
 /// let esp: Uuid = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b".parse()?;
 /// assert_eq!(esp.to_string(), "c12a7328-f81f-11d2-ba4b-00a0c93ec93b");

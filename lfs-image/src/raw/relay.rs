@@ -138,7 +138,7 @@ fn gone() -> Error {
 mod tests {
     use super::super::out::tests::Memory;
     use super::*;
-    use crate::NoStore;
+    use crate::tree::NoStore;
 
     fn run(sink: &mut Memory, written: &mut dyn FnMut(u64) -> Result<()>, bad: bool) -> Result<()> {
         relay(&NoStore, sink, written, move |out| {

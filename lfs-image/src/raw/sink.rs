@@ -16,7 +16,10 @@ use crate::error::{Error, Result};
 /// How much of an image somebody would have to send:
 ///
 /// ```
-/// use lfs_image::{Boot, Image, ImageSpec, NoStore, Result, Sink, Tree};
+/// use lfs_image::image::Boot;
+/// use lfs_image::sink::Sink;
+/// use lfs_image::tree::NoStore;
+/// use lfs_image::{Image, ImageSpec, Result, Tree};
 ///
 /// #[derive(Default)]
 /// struct Sent(u64);

@@ -51,7 +51,8 @@ impl Position {
 /// Content that is made when it is asked for:
 ///
 /// ```
-/// use lfs_image::{Content, Position, ReadAt, Result};
+/// use lfs_image::tree::{Content, Position, ReadAt};
+/// use lfs_image::Result;
 ///
 /// struct Counting;
 ///

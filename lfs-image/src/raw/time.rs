@@ -5,7 +5,7 @@
 /// # Examples
 ///
 /// ```
-/// use lfs_image::Timestamp;
+/// use lfs_image::tree::Timestamp;
 ///
 /// let half_a_second_before_1970 = Timestamp { sec: -1, nsec: 500_000_000 };
 /// assert!(half_a_second_before_1970 < Timestamp::default());

@@ -15,7 +15,7 @@ use crate::raw::sink::Sink;
 /// # Examples
 ///
 /// ```
-/// use lfs_image::{DigestSink, NullSink, Sink as _};
+/// use lfs_image::sink::{DigestSink, NullSink, Sink as _};
 ///
 /// let mut sink = DigestSink::new(NullSink::default());
 /// sink.begin(3)?;
@@ -79,7 +79,7 @@ impl<S: Sink> Sink for DigestSink<S> {
 mod tests {
     use super::*;
     use crate::sink::StreamSink;
-    use crate::{Position, ReadAt};
+    use crate::tree::{Position, ReadAt};
 
     struct Alphabet;
 

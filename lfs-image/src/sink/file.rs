@@ -24,7 +24,8 @@ use crate::raw::store::{Position, ReadAt};
 /// # Examples
 ///
 /// ```
-/// use lfs_image::{FileSink, Sink as _};
+/// use lfs_image::sink::Sink as _;
+/// use lfs_image::FileSink;
 ///
 /// # let directory = tempfile::tempdir().unwrap();
 /// let path = directory.path().join("disk.img");

@@ -6,6 +6,7 @@ mod null;
 mod partial;
 mod stream;
 
+pub use crate::raw::sink::Sink;
 pub use digest::DigestSink;
 pub use file::FileSink;
 pub use null::{NullSink, Tally};

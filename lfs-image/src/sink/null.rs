@@ -10,7 +10,7 @@ use crate::raw::store::{Position, ReadAt};
 /// # Examples
 ///
 /// ```
-/// use lfs_image::{NullSink, Sink as _};
+/// use lfs_image::sink::{NullSink, Sink as _};
 ///
 /// let mut sink = NullSink::default();
 /// sink.begin(1000)?;

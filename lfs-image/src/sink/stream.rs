@@ -11,7 +11,7 @@ use crate::raw::sink::Sink;
 /// # Examples
 ///
 /// ```
-/// use lfs_image::{Sink as _, StreamSink};
+/// use lfs_image::sink::{Sink as _, StreamSink};
 ///
 /// let mut sink = StreamSink::new(Vec::new());
 /// sink.begin(8)?;

@@ -100,7 +100,7 @@ fn field(record: &mut Vec<u8>, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Content, Meta};
+    use crate::tree::{Content, Meta};
 
     fn digest(tree: &Tree) -> Vec<u8> {
         let mut all = Vec::new();

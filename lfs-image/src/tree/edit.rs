@@ -355,7 +355,7 @@ fn attributes(meta: &Meta) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NoStore;
+    use crate::tree::NoStore;
     use crate::tree::root::tests::tree;
 
     const TIME: Timestamp = Timestamp::from_secs(5);

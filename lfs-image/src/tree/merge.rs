@@ -73,7 +73,8 @@ pub enum EntryKind {
 /// # Examples
 ///
 /// ```
-/// use lfs_image::{Content, Entry, EntryKind, Merge, Meta, Timestamp, Tree};
+/// use lfs_image::tree::{Content, Entry, EntryKind, Merge, Meta, Timestamp};
+/// use lfs_image::Tree;
 ///
 /// let meta = Meta::new(0o755, Timestamp::from_secs(1_700_000_000));
 /// let entry = |path: &str, kind| Entry { path: path.into(), offset: 0, meta: meta.clone(), kind };

@@ -19,6 +19,8 @@ mod walk;
 
 use std::collections::BTreeMap;
 
+pub use crate::raw::store::{NoStore, Position, ReadAt};
+pub use crate::raw::time::Timestamp;
 pub use edit::{Action, Change};
 pub use merge::{Entry, EntryKind, Merge};
 pub use node::{Content, Device, Directory, Kind, Meta, Node, NodeId, Segment, Times, XattrSet, Xattrs};
@@ -28,7 +30,6 @@ pub(crate) use path::{MAX_PATH, show};
 pub(crate) use root::Root;
 
 use crate::error::{Error, Result};
-use crate::raw::time::Timestamp;
 
 /// A root filesystem.
 ///
@@ -37,7 +38,8 @@ use crate::raw::time::Timestamp;
 /// A tree built in code, without any archive:
 ///
 /// ```
-/// use lfs_image::{Content, Kind, Meta, NodeId, Timestamp, Tree};
+/// use lfs_image::tree::{Content, Kind, Meta, NodeId, Timestamp};
+/// use lfs_image::Tree;
 ///
 /// let mut tree = Tree::new();
 /// let meta = Meta::new(0o755, Timestamp::from_secs(1_700_000_000));
@@ -114,7 +116,8 @@ impl Tree {
     /// # Examples
     ///
     /// ```
-    /// use lfs_image::{Content, Kind, Meta, NodeId, Tree, Xattrs};
+    /// use lfs_image::tree::{Content, Kind, Meta, NodeId, Xattrs};
+    /// use lfs_image::Tree;
     ///
     /// let mut tree = Tree::new();
     /// let mut meta = Meta::default();

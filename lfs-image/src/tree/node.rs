@@ -170,7 +170,7 @@ pub struct Device {
 /// # Examples
 ///
 /// ```
-/// use lfs_image::{Content, NoStore, Position, Segment};
+/// use lfs_image::tree::{Content, NoStore, Position, Segment};
 ///
 /// let text = Content::bytes(*b"hello");
 /// assert_eq!(text.read(&NoStore, 1, 3)?, b"ell");

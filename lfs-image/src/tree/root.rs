@@ -124,8 +124,8 @@ pub(crate) fn le32(bytes: &[u8], at: u64) -> Option<u32> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::NoStore;
     use crate::tree::Meta;
+    use crate::tree::NoStore;
 
     /// A tree in memory from paths; a content that starts with `->` is a symbolic link.
     pub(crate) fn tree(files: &[(&str, &[u8])]) -> Tree {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::{Cursor, Seek as _, Write as _};
 
-use lfs_image::{
-    Boot, Content, Image, ImageSpec, Input, Kind, NodeId, NullSink, PartitionTable, ReadAt, ReadOptions,
-    Result, Store, Tree, read_archives,
-};
+use lfs_image::archive::Store;
+use lfs_image::image::{Boot, PartitionTable};
+use lfs_image::sink::NullSink;
+use lfs_image::tree::{Content, Kind, NodeId, ReadAt};
+use lfs_image::{Image, ImageSpec, Input, ReadOptions, Result, Tree, read_archives};
 
 /// The most that is unpacked.
 const MAX_SIZE: u64 = 8 << 20;

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use lfs_image::{
-    Boot, Content, Directory, Fstab, GrubConfig, HostSpec, Image, ImageSpec, Kind, Meta, NoStore, NodeId,
-    PartitionTable, Target, Timestamp, Tree, check_public,
-};
+use lfs_image::check::check_public;
+use lfs_image::host::{Fstab, HostSpec, Target};
+use lfs_image::image::{Boot, GrubConfig, PartitionTable};
+use lfs_image::tree::{Content, Directory, Kind, Meta, NoStore, NodeId, Timestamp};
+use lfs_image::{Image, ImageSpec, Tree};
 
 use super::archive::said;
 use super::draw::Draw;

@@ -3,10 +3,9 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 
-use lfs_image::{
-    Boot, Content, Directory, Disk, Error, ErrorKind, Image, ImageSpec, Kind, Meta, NoStore, NodeId,
-    PartitionTable, Timestamp, Tree,
-};
+use lfs_image::image::{Boot, Disk, PartitionTable};
+use lfs_image::tree::{Content, Directory, Kind, Meta, NoStore, NodeId, Timestamp};
+use lfs_image::{Error, ErrorKind, Image, ImageSpec, Tree};
 
 use super::archive::said;
 use super::draw::Draw;
@@ -151,8 +150,8 @@ fn base(spec: &ImageSpec) -> Base {
     let start = |role| image.partitions().iter().find(|p| p.role == role).map(|p| p.offset);
     Base {
         image: bytes,
-        esp: start(lfs_image::Role::Esp),
-        root: start(lfs_image::Role::Root).unwrap(),
+        esp: start(lfs_image::image::Role::Esp),
+        root: start(lfs_image::image::Role::Root).unwrap(),
         is_gpt: image.disk_id().is_some_and(|id| id.len() == 36),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lfs_image::{Result, Sink};
+use lfs_image::Result;
+use lfs_image::sink::Sink;
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use ext4_view::{Ext4, Ext4Read};
-use lfs_image::{Kind, NodeId, ReadAt, Tree};
+use lfs_image::Tree;
+use lfs_image::tree::{Kind, NodeId, ReadAt};
 
 use super::memory::Memory;
 

@@ -5,10 +5,12 @@ use std::process::Command;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lfs_image::{
-    Boot, Content, Device, Directory, Disk, Free, HostSpec, Image, ImageSpec, InodeCount, Journal, Kind,
-    Meta, NodeId, PartitionTable, Position, ReadAt, Result, Segment, Times, Timestamp, Tree, XattrSet,
+use lfs_image::host::HostSpec;
+use lfs_image::image::{Boot, Disk, Free, InodeCount, Journal, PartitionTable};
+use lfs_image::tree::{
+    Content, Device, Directory, Kind, Meta, NodeId, Position, ReadAt, Segment, Times, Timestamp, XattrSet,
 };
+use lfs_image::{Image, ImageSpec, Result, Tree};
 
 use super::archive::said;
 use super::draw::Draw;

@@ -10,7 +10,9 @@ mod ext4_tree;
 mod usage;
 
 use bodies::memory::Memory;
-use lfs_image::{Disk, Target, check_public};
+use lfs_image::check::check_public;
+use lfs_image::host::Target;
+use lfs_image::image::Disk;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| bodies::disk::disk(input, &mut filesystems));
 

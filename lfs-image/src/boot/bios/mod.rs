@@ -172,10 +172,10 @@ pub(crate) fn build(store: &dyn ReadAt, parts: Parts, stage2: u64, payload: u64)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NoStore;
     use crate::boot::judges;
     use crate::boot::kernel::Image;
     use crate::boot::kernel::tests::bzimage;
+    use crate::tree::NoStore;
 
     fn parts(cmdline: &str, initrd: Option<u64>) -> Parts {
         let bytes = bzimage("6.1", true);

@@ -150,8 +150,8 @@ mod tests {
     use super::super::files::tests::host;
     use super::super::{Platform, install};
     use super::*;
-    use crate::NoStore;
     use crate::boot::judges;
+    use crate::tree::NoStore;
     use crate::tree::Root;
     use std::fs;
     use std::path::Path;
@@ -272,8 +272,8 @@ mod tests {
             let mut content = root.read(root.file(&path).unwrap(), file, 1 << 20).unwrap();
             content[at..at + bytes.len()].copy_from_slice(bytes);
             let parent = tree.lookup(b"usr/lib/grub/i386-pc").unwrap();
-            let kind = crate::Kind::File(crate::Content::bytes(content));
-            tree.insert(parent, file.as_bytes(), crate::Meta::default(), kind).unwrap();
+            let kind = crate::tree::Kind::File(crate::tree::Content::bytes(content));
+            tree.insert(parent, file.as_bytes(), crate::tree::Meta::default(), kind).unwrap();
 
             let grub = Grub::find(Root::new(&tree, &NoStore), Platform::I386Pc).unwrap();
             let result = Core::build(&grub, CONFIG, PREFIX)

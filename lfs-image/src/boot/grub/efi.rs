@@ -361,8 +361,8 @@ fn base_relocations(addresses: &[u64]) -> Vec<u8> {
 mod tests {
     use super::super::files::tests::host;
     use super::*;
-    use crate::NoStore;
     use crate::boot::judges;
+    use crate::tree::NoStore;
     use crate::tree::Root;
     use std::fs;
 

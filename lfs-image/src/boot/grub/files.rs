@@ -168,8 +168,8 @@ impl<'a> Grub<'a> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::NoStore;
     use crate::boot::root::tests::tree;
+    use crate::tree::NoStore;
     use crate::tree::Tree;
 
     /// A directory of the host (or of the cache of the boot tests) as a tree with GRUB in `usr/lib/grub`.

@@ -225,9 +225,9 @@ fn end_word(statements: &mut Vec<Vec<String>>, word: &mut Option<String>) {
 mod tests {
     use super::super::config::{Entry, menu};
     use super::*;
-    use crate::NoStore;
     use crate::boot::root::tests::tree;
     use crate::boot::tests::disk;
+    use crate::tree::NoStore;
 
     fn reasons(text: &str) -> Vec<String> {
         let tree = tree(&[("boot/vmlinuz-6.1", b"k"), ("boot/initrd", b"i")]);

@@ -163,8 +163,8 @@ fn find_initrd(root: Root<'_>, kernel: &str, named: Option<&str>, release: Optio
 mod tests {
     use super::super::tests::bzimage;
     use super::*;
-    use crate::NoStore;
     use crate::boot::root::tests::tree;
+    use crate::tree::NoStore;
 
     fn found(files: &[(&str, &[u8])]) -> Vec<(String, Option<String>)> {
         let tree = tree(files);

@@ -132,8 +132,8 @@ fn headers(machine: u16, sections: &[pe::SectionHeader], size_of_image: u32) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NoStore;
     use crate::boot::judges;
+    use crate::tree::NoStore;
     use object::read::pe::PeFile64;
     use object::{Object as _, ObjectSection as _};
 

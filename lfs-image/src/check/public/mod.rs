@@ -202,8 +202,8 @@ fn has_part(bytes: &[u8], part: &[u8]) -> bool {
 mod tests {
     use super::super::Finding;
     use super::*;
-    use crate::NoStore;
     use crate::raw::time::Timestamp;
+    use crate::tree::NoStore;
     use crate::tree::root::tests::tree;
 
     fn found(tree: &crate::Tree) -> Vec<(&'static str, String)> {

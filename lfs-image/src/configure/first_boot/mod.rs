@@ -175,7 +175,7 @@ mod growing;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NoStore;
+    use crate::tree::NoStore;
     use crate::tree::root::tests::tree;
 
     #[test]

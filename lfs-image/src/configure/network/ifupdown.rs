@@ -120,8 +120,8 @@ fn files(root: Root<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NoStore;
     use crate::raw::time::Timestamp;
+    use crate::tree::NoStore;
     use crate::tree::root::tests::tree;
 
     /// The main file and one that it includes, after the edit.

@@ -268,8 +268,8 @@ pub(super) fn enable(editor: &mut Editor<'_>, name: &str, wants: &str, why: &str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NoStore;
     use crate::raw::time::Timestamp;
+    use crate::tree::NoStore;
     use crate::tree::root::tests::tree;
 
     /// The files after the edit, and how many warnings there were.
