@@ -19,6 +19,7 @@ class Crate:
         self.index = self.data["index"]
         self.lines = set()
         self.seen = set()
+        self.names = {}
 
     def item(self, number):
         return self.index.get(str(number))
@@ -39,10 +40,9 @@ class Crate:
 
     def module(self, item, path):
         self.add(f"mod {path}")
-        for number in item["inner"]["module"]["items"]:
-            child = self.item(number)
-            if child is None:
-                continue
+        children = [self.item(number) for number in item["inner"]["module"]["items"]]
+        # What has a name further up is told there, and only named below.
+        for child in sorted(filter(None, children), key=lambda child: "module" in child["inner"]):
             use = child["inner"].get("use")
             if use is None:
                 if child["visibility"] == "public":
@@ -58,6 +58,10 @@ class Crate:
 
     def named(self, item, path):
         (kind, inner), = item["inner"].items()
+        first = self.names.setdefault(item["id"], path)
+        if first != path:
+            self.add(f"use {path} = {first}")
+            return
         must_use = "#[must_use] " if "must_use" in json.dumps(item["attrs"]) else ""
         growing = "#[non_exhaustive] " if "non_exhaustive" in json.dumps(item["attrs"]) else ""
         attributes = growing + must_use

@@ -7,7 +7,7 @@
 //!
 //! The rooms: `sniff` tells what an input is, `decode` decompresses, `source` walks over the bytes, `header`,
 //! `pax`, `sparse`, `xattr` and `acl` know the formats, `entries` puts entries together, `spool` and `store`
-//! keep and return content. [`Merge`](crate::tree::Merge) then makes a tree of the entries.
+//! keep and return content. [`Merge`] then makes a tree of the entries.
 //!
 //! An archive is taken as GNU tar would take it, except that whatever GNU tar would warn of and leave out is an error here:
 //! an image that silently lacks something is worse than none.

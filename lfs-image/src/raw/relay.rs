@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! renderer   reads small content, renders metadata   -> steps, each with its offset ->   writer (the caller's thread)
-//!                                                    <-      used buffers           <-
+//!                                                    <-   used buffers, some at once <-
 //! ```
 //!
 //! The sink and whoever hears of progress stay on the caller's thread; the renderer is at most a few buffers ahead.
@@ -14,8 +14,10 @@ use super::sink::Sink;
 use super::store::{Position, ReadAt};
 use crate::error::{Error, Result};
 
-/// How many buffers go round.
-const BUFFERS: usize = 4;
+/// How many buffers go round: few enough to stay in the processor's cache.
+const BUFFERS: usize = 8;
+/// So many of them go back at once: whoever waits is woken, and put to sleep again, once for all of them.
+const BATCH: usize = BUFFERS / 2;
 
 /// What the writer does next.
 enum Step {
@@ -34,11 +36,11 @@ pub(crate) fn relay<S: Sink>(
     render: impl FnOnce(&mut Out<'_, Relay>) -> Result<()> + Send,
 ) -> Result<()> {
     let (steps, next) = sync_channel(BUFFERS);
-    let (back, spares) = sync_channel(BUFFERS);
+    let (back, spares) = sync_channel(BUFFERS / BATCH);
     let copies = sink.copies();
     std::thread::scope(|scope| {
         let renderer = move || {
-            let mut relay = Relay { steps, spares, fresh: BUFFERS - 1, copies };
+            let mut relay = Relay { steps, spares, spare: Vec::new(), fresh: BUFFERS - 1, copies };
             // Progress is what was written, not what was rendered.
             let mut unheard = |_| Ok(());
             let mut out = Out::new(&mut relay, &mut unheard);
@@ -49,12 +51,16 @@ pub(crate) fn relay<S: Sink>(
             .name("render".to_owned())
             .spawn_scoped(scope, renderer)
             .map_err(|e| Error::io("start a thread", e))?;
+        let mut used = Vec::with_capacity(BATCH);
         let wrote = next.iter().try_for_each(|step| {
             let reached = match step {
                 Step::Data(offset, bytes, len) => {
                     sink.data(offset, &bytes[..len])?;
-                    // Nobody waits for it once everything is rendered.
-                    let _ = back.send(bytes);
+                    used.push(bytes);
+                    if used.len() == BATCH {
+                        // Nobody waits for them once everything is rendered.
+                        let _ = back.send(std::mem::replace(&mut used, Vec::with_capacity(BATCH)));
+                    }
                     offset + len as u64
                 }
                 Step::Zeros(offset, len) => {
@@ -83,7 +89,9 @@ pub(crate) fn relay<S: Sink>(
 #[derive(Debug)]
 pub(crate) struct Relay {
     steps: SyncSender<Step>,
-    spares: Receiver<Box<[u8]>>,
+    spares: Receiver<Vec<Box<[u8]>>>,
+    /// Those that came back.
+    spare: Vec<Box<[u8]>>,
     /// How many buffers may still be made.
     fresh: usize,
     copies: bool,
@@ -95,14 +103,16 @@ impl Relay {
     }
 
     fn spare(&mut self) -> Result<Box<[u8]>> {
-        if let Ok(buffer) = self.spares.try_recv() {
+        if let Some(buffer) = self.spare.pop() {
             return Ok(buffer);
         }
         if self.fresh > 0 {
             self.fresh -= 1;
             return Ok(vec![0; BUFFER].into_boxed_slice());
         }
-        self.spares.recv().map_err(|_| gone())
+        // One is here and fewer than a batch are used: the others come.
+        self.spare = self.spares.recv().map_err(|_| gone())?;
+        self.spare.pop().ok_or_else(gone)
     }
 }
 
