@@ -8,7 +8,6 @@ mod faults;
 mod moto;
 mod pull;
 mod push;
-mod secrets;
 mod wire;
 
 #[path = "../support/mod.rs"]

@@ -220,20 +220,6 @@ fn calls_may_be_cut_and_interrupted() {
     }
 }
 
-/// Where the kernel can't copy from file to file, the bytes go through memory.
-#[test]
-fn copying_in_the_kernel_is_no_need() {
-    if !is_possible() {
-        return;
-    }
-    let world = World::new(PACKED[0], true);
-    for error in ["EXDEV", "EINVAL", "EOPNOTSUPP"] {
-        let (output, calls) = world.run(&world.fault().calls("copy_file_range").error(error).every(1));
-        assert!(output.status.success() && calls > 0, "{}", both(&output));
-        assert!(world.is_whole(error));
-    }
-}
-
 /// A kill at the moment of any call. What it may leave, between the naming of a new file and its taking an old one's place,
 /// is one hidden file; and where there is no `O_TMPFILE`, such a file at any time.
 #[test]

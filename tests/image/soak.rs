@@ -29,6 +29,8 @@ fn nothing_grows_and_nothing_is_left() {
         .args(["--exact", "soak::work", "--nocapture"])
         .env(VARIABLE, folder.path())
         .env("TMPDIR", folder.path())
+        // What is given back is given back at once, and to one heap, so that what is left is what is held.
+        .envs([("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "0"), ("MALLOC_MMAP_THRESHOLD_", "65536")])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

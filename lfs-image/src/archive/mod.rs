@@ -201,11 +201,14 @@ fn read_one(
             Box::new(file)
         }
     };
-    let head = read_head(&mut reader).map_err(fault)?;
-    let compression = recognize(&head)?;
-    spool.open()?;
-    let chunks = Chunks::start(name, Box::new(Cursor::new(head).chain(reader)), compression, total)?;
-    let outcome = read_entries(&mut Stream::new(chunks, spool, progress), merge, &mut |_, _| Ok(()));
+    let read = || {
+        let head = read_head(&mut reader).map_err(fault)?;
+        let compression = recognize(&head)?;
+        spool.open()?;
+        let chunks = Chunks::start(name, Box::new(Cursor::new(head).chain(reader)), compression, total)?;
+        read_entries(&mut Stream::new(chunks, spool, progress), merge, &mut |_, _| Ok(()))
+    };
+    let outcome = read();
     // Not every stream has a checksum of its content, and damage that somebody is just doing is better called that.
     if let Some((stamp, file)) = watched {
         stamp.verify(name, &file)?;

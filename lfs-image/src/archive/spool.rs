@@ -1,7 +1,8 @@
 //! Archives that can't be read twice: decompressed on a thread of their own, their content kept in one file.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{ErrorKind as IoErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -187,6 +188,9 @@ impl Spool {
             let file = tempfile::tempfile_in(&self.directory).map_err(|e| {
                 Error::io(format!("make a temporary file in {}", self.directory.display()), e)
             })?;
+            // It has no name, but /proc leads to it, and the umask may allow everything.
+            file.set_permissions(Permissions::from_mode(0o600))
+                .map_err(|e| Error::io("protect a temporary file", e))?;
             self.buf.reserve_exact(BUFFER);
             self.file = Some(file);
         }
