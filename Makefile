@@ -55,9 +55,9 @@ check:
 
 # Seeds are printed. LFS_IMAGE_SEED=N begins with another one.
 soak:
-	LFS_IMAGE_SOAK=500 cargo test -p lfs-image --features ebs --test image -- --nocapture soak::
-	LFS_IMAGE_STORM=200 cargo test -p lfs-image --features ebs --test push -- --nocapture storm::
-	LFS_IMAGE_CUTS=20 cargo test -p lfs-image-cli --test cli -- --nocapture a_filesystem_wears_well
+	LFS_IMAGE_SOAK=500 cargo test --workspace --test image -- --nocapture soak::
+	LFS_IMAGE_STORM=200 cargo test --workspace --test push -- --nocapture storm::
+	LFS_IMAGE_CUTS=20 cargo test --workspace --test cli -- --nocapture a_filesystem_wears_well
 
 supply:
 	scripts/supply.sh all

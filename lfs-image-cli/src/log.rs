@@ -31,8 +31,8 @@ pub(crate) fn start(verbose: u8, ui: Ui) {
         .with_writer(anstream::stderr)
         .with_span_events(FmtSpan::CLOSE)
         .without_time();
-    // Others log what they sign, session tokens and all.
-    let discreet = filter_fn(|of| *of.level() <= Level::INFO || of.target().starts_with("lfs_image"));
+    // Others log what they sign, session tokens and all, and which keys they found.
+    let discreet = filter_fn(|of| *of.level() <= Level::WARN || of.target().starts_with("lfs_image"));
     // It is the first and only one.
     let _ = tracing_subscriber::registry().with(layer).with(targets).with(discreet).try_init();
 }

@@ -39,6 +39,7 @@ fill)
     i=0
     while dd if=/dev/zero of="fill/$i" bs=1M count=48 2>/run/error; do i=$((i + 1)); done
     grep -q 'No space left' /run/error
+    truncate -s -256K fill/0
     # The last blocks go to small files, and those to a directory that has to grow.
     while echo "$i" 2>/run/error >"fill/a name long enough to fill a block of the directory soon, number $i"; do
         i=$((i + 1))
@@ -51,7 +52,7 @@ fill)
     # Holes everywhere, and then writes into them.
     find fill -type f -name '*[02468]' -delete
     writes holes 8m
-    rm -r fill full
+    rm -rf fill full
     writes emptied 8m
     ;;
 grow)

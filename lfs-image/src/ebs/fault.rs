@@ -21,6 +21,7 @@ use aws_sdk_ebs::types::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use super::discreet::discreet;
 use crate::error::{Error, ErrorKind};
 
 /// What a failed request means.
@@ -148,7 +149,7 @@ impl Fault {
         let name = call.name();
         let code = error.code().unwrap_or("no error code").to_owned();
         let request = error.meta().request_id().map(|id| format!(" (request {id})")).unwrap_or_default();
-        let text = error.message().map(|text| format!(": {text}")).unwrap_or_default();
+        let text = error.message().map(|text| format!(": {}", discreet(text))).unwrap_or_default();
         let said = Some(format!("{code}{text}{request}"));
         let fault = |class, curable, message: String| Self { class, curable, message, said: said.clone() };
         let throttled = |quota: &str| {

@@ -42,6 +42,7 @@
 
 mod block;
 mod client;
+mod discreet;
 mod engine;
 mod fault;
 mod feed;
