@@ -95,7 +95,9 @@ fn another_image_is_noticed() {
     noisy(&image, 100);
     let judge = Judge::start(Config::default()).unwrap();
     judge.set_faults(r#"[{"op": "PutSnapshotBlock", "blocks": [50, null], "do": "access-denied"}]"#).unwrap();
-    let job = Job::push(&image).journal();
+    let mut job = Job::push(&image).journal();
+    // So that block 10 is through before block 50 is refused.
+    job.jobs = Some(2);
     let old = job.run(&judge).left.unwrap().0;
     judge.set_faults("[]").unwrap();
     // The same size and time, another byte.
@@ -103,6 +105,8 @@ fn another_image_is_noticed() {
     let file = std::fs::File::options().write(true).open(&image).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, b"x", 10 << 19).unwrap();
     file.set_modified(time).unwrap();
+    drop(file);
+    assert_eq!(std::fs::metadata(&image).unwrap().modified().unwrap(), time);
     let outcome = job.run(&judge);
     assert!(
         outcome.error.contains("the image has changed since the upload began: block 10 "),
