@@ -48,6 +48,8 @@ check:
 	cargo clippy -p lfs-image --locked -- -D warnings
 	cargo clippy -p lfs-image --no-default-features --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+	@# The fuzz targets, which a workspace of their own keeps out of all this. Nothing is linked, so no C++ compiler is needed.
+	CUSTOM_LIBFUZZER_PATH=/nowhere/libfuzzer.a cargo check --manifest-path tests/fuzz/Cargo.toml --bins --locked
 	scripts/public-api.sh
 	@# The library needs no C compiler. Build dependencies count: that is where one would be called.
 	tree=$$(cargo tree -p lfs-image -e normal,build --prefix none --locked); ! grep -E '^(cc|cmake|pkg-config|bindgen) ' <<<"$$tree"

@@ -50,6 +50,7 @@ def main():
     for name in names:
         row = bench.row(name)
         measured.append((name, row, *measure(name, row, options.rounds)))
+        print(f"{name}: {time.monotonic() - started:.0f} s since the beginning", file=sys.stderr)
         text = report.section(*measured[-1]) + "\n" + report.summary(measured[-1:], report.reasons(options.reasons))
         print(text, file=sys.stderr if options.report else sys.stdout, flush=True)
     if options.report:

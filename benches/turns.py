@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass, field
 
 # A peer that takes longer than PATIENCE seconds gets one turn; after LIMIT seconds it is stopped. All else is waited for.
-PATIENCE = 10
-LIMIT = 40
+PATIENCE = 5
+LIMIT = 25
 ENDLESS = 900
 
 

@@ -62,6 +62,18 @@ fn option<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
     command.get_arguments().find(|option| option.get_long() == Some(key) && key != CONFIG && !shows(option))
 }
 
+/// The option whose name is most like `key`, if it is as like as the parser wants what is typed to be.
+fn alike(all: &Command, key: &str) -> Option<String> {
+    let commands = all.get_subcommands();
+    let names = commands.flat_map(|command| {
+        command.get_arguments().filter_map(Arg::get_long).filter(|name| option(command, name).is_some())
+    });
+    // A name with underscores is a frequent slip.
+    let key = key.replace('_', "-");
+    let scored = names.map(|name| (strsim::jaro(&key, name), name)).filter(|(score, _)| *score > 0.7);
+    scored.max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, name)| name.to_owned())
+}
+
 /// The options of a file as they would be typed, without those that are decided.
 fn read(
     text: &str,
@@ -85,7 +97,8 @@ fn read(
                 if all.get_subcommands().any(|other| option(other, &key).is_some()) {
                     continue;
                 }
-                return Err(fault(format!("there is no option `{key}`")));
+                let like = alike(all, &key).map(|like| format!("; `{like}` is one")).unwrap_or_default();
+                return Err(fault(format!("there is no option `{key}`{like}")));
             };
             if is_decided(option) {
                 continue;
@@ -145,7 +158,8 @@ mod tests {
             ["--reserved=2", "--size=8G", "--sync", "--network=no", "--remove=/a", "--remove=/b"]
         );
         for (bad, word) in [
-            ("hostnam = \"x\"", "there is no option `hostnam`"),
+            ("hostnam = \"x\"", "there is no option `hostnam`; `hostname` is one"),
+            ("boot_mode = \"uefi\"", "`boot-mode` is one"),
             ("config = \"x\"", "no option"),
             ("help = true", "no option"),
             ("verbose = -1", "`verbose` can't be a integer"),
@@ -155,6 +169,8 @@ mod tests {
             let error = options(bad).unwrap_err().to_string();
             assert!(error.starts_with("a.toml: ") && error.contains(word), "{error}");
         }
+        // Nothing is anything like it.
+        assert!(options("xyzzy = 1").unwrap_err().to_string().ends_with("there is no option `xyzzy`"));
     }
 
     #[test]

@@ -13,6 +13,8 @@ mod failure;
 mod files_out;
 mod host;
 mod interrupt;
+#[cfg(feature = "push")]
+mod journals;
 mod log;
 mod look;
 mod looking;

@@ -372,6 +372,51 @@ fn a_killed_push_of_a_tarball_goes_on() {
     assert_eq!(std::fs::read_dir(state).unwrap().count(), 0);
 }
 
+/// A tarball that is another one when it is pushed again: what the killed push left is named until it is gone.
+#[test]
+fn what_a_push_of_another_content_left_is_named() {
+    let folder = scratch();
+    let judge = start(Config { uplink: Some(6 << 20), ..Config::default() });
+    let archive = folder.path().join("rootfs.tar");
+    let again = |judge: &Judge| {
+        let mut command = lfs_image(judge);
+        command.env("HOME", folder.path()).args([
+            "push",
+            "--target",
+            "none",
+            "--boot",
+            "none",
+            "--snapshot-only",
+        ]);
+        command.arg(&archive).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    std::fs::copy(fixture("gnu-ustar.tar"), &archive).unwrap();
+    let mut child = again(&judge).spawn().unwrap();
+    assert!(judge.wait_for("PutSnapshotBlock", 4, Duration::from_secs(20)));
+    child.kill().unwrap();
+    assert!(!child.wait().unwrap().success());
+    let left = judge.report().only_snapshot().id.clone();
+    judge.configure(|config| config.uplink = None);
+
+    std::fs::copy(fixture("gnu-posix.tar"), &archive).unwrap();
+    let named = format!("delete-snapshot --region us-east-1 --snapshot-id {left}");
+    for _ in 0..2 {
+        let output = again(&judge).output().unwrap();
+        ok(&output);
+        assert!(errors(&output).contains(&named), "{}", both(&output));
+    }
+    // Once it is gone, so is the word of it.
+    let state = folder.path().join(".local/state/lfs-image");
+    assert_eq!(std::fs::read_dir(&state).unwrap().count(), 1);
+    assert!(judge.delete_snapshot(&left));
+    let output = again(&judge).output().unwrap();
+    ok(&output);
+    assert!(!errors(&output).contains(&left), "{}", both(&output));
+    assert_eq!(std::fs::read_dir(&state).unwrap().count(), 0);
+    nothing_to_complain(&judge);
+}
+
 #[test]
 fn an_interrupt_while_waiting_ends_it_too() {
     let folder = scratch();

@@ -8,6 +8,7 @@ mod faults;
 mod moto;
 mod pull;
 mod push;
+mod secrets;
 mod wire;
 
 #[path = "../support/mod.rs"]

@@ -22,6 +22,7 @@ use crate::ext4_tree;
 use crate::failure::{Failure, Step};
 use crate::host::TargetName;
 use crate::interrupt::Interrupt;
+use crate::journals;
 use crate::pushed::{self, Pushed, hex};
 use crate::report::{Input, Report};
 use crate::size::{Count, Human};
@@ -509,24 +510,23 @@ impl Job<'_> {
             return Ok(Some(path.clone()));
         }
         let region = self.aws.region();
-        let path = &self.args.image_file;
+        let path = self.args.image_file.as_path();
         if matches!(self.content, Content::Raw { .. }) && path.metadata().is_ok_and(|meta| meta.is_file()) {
-            let mut beside = path.clone().into_os_string();
-            beside.push(format!(".{region}.push"));
-            return Ok(Some(beside.into()));
+            return Ok(Some(journals::beside(path, region)));
         }
-        let Some(folder) = state_folder() else {
+        let id = self.content.id().unwrap_or_default();
+        let archive = Some(path).filter(|path| !is_pipe(path));
+        let Some(journal) = journals::of_archive(archive, region, &id)? else {
             self.ui.warn("there is no folder for the state of programs (XDG_STATE_HOME, HOME): a killed push can't go on");
             return Ok(None);
         };
-        std::fs::create_dir_all(&folder).map_err(|e| Failure {
-            error: Error::io(format!("make {} for the journal", folder.display()), e),
-            hint: Some("`--resume-file` names another file, `--no-resume` does without".to_owned()),
-            left: Vec::new(),
-        })?;
-        let id: String = self.content.id().unwrap_or_default();
-        let id: String = id.chars().filter(char::is_ascii_alphanumeric).collect();
-        Ok(Some(folder.join(format!("{region}-{id}.push"))))
+        for id in journals::others(&journal, self.registrar)? {
+            self.ui.warn(format!(
+                "{id} in {region} is what an earlier push of this archive left, which held something else or had other options. \
+                 To remove it: aws ec2 delete-snapshot --region {region} --snapshot-id {id}"
+            ));
+        }
+        Ok(Some(journal))
     }
 }
 
@@ -538,13 +538,6 @@ fn pending(region: &str) -> String {
         "To find it: aws ec2 describe-snapshots --region {region} --owner-ids self --filters Name=status,Values=pending \
          Name=tag:lfs-image,Values=1"
     )
-}
-
-/// Where programs keep what outlives them.
-fn state_folder() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")))?;
-    Some(state.join("lfs-image"))
 }
 
 fn seconds_of(time: Duration) -> String {

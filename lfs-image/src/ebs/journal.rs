@@ -165,6 +165,38 @@ impl Journal {
     }
 }
 
+/// The snapshot of an upload that was begun and not ended: what the journal at `path` says, which [`Upload::journal`] wrote and
+/// which stays as it is. `None` where it names none, or where somebody is at work on it.
+///
+/// For those who keep journals under names of their own, and want to know what became of the others.
+///
+/// [`Upload::journal`]: super::Upload::journal
+///
+/// # Errors
+///
+/// When the file can't be read.
+///
+/// # Examples
+///
+/// ```no_run
+/// if let Some(id) = lfs_image::ebs::unfinished("disk.img.push".as_ref())? {
+///     println!("{id} is pending");
+/// }
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
+pub fn unfinished(path: &Path) -> Result<Option<String>> {
+    let failed = |what: &str, e| Error::io(format!("{what} the journal {}", path.display()), e);
+    let mut file = File::open(path).map_err(|e| failed("open", e))?;
+    match file.try_lock_shared() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(e)) => return Err(failed("lock", e)),
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|e| failed("read", e))?;
+    Ok(replay(&bytes).and_then(|(replay, _)| replay.snapshot))
+}
+
 /// Removes a journal that nobody has open.
 pub(super) fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
@@ -300,8 +332,13 @@ mod tests {
         assert_eq!(none, None);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         journal.begin("x").unwrap();
+        journal.snapshot("snap-1").unwrap();
         let error = Journal::open(&path).unwrap_err();
         assert!(error.to_string().starts_with("another lfs-image is at work"), "{error}");
+        assert_eq!(unfinished(&path).unwrap(), None);
+        drop(journal);
+        assert_eq!(unfinished(&path).unwrap().as_deref(), Some("snap-1"));
+        let (journal, _) = Journal::open(&path).unwrap();
         journal.remove().unwrap();
         assert!(!path.exists());
         remove(&path).unwrap();

@@ -64,6 +64,7 @@ mod wire;
 #[cfg(feature = "aws-sdk-ec2")]
 pub(crate) use client::patient;
 pub use client::{Aws, Connect};
+pub use journal::unfinished;
 pub use pull::{Pull, Pulled};
 pub use raw_image::RawImage;
 pub use settings::{BLOCK, Encryption, Patience, Settings};

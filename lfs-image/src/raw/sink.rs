@@ -1,6 +1,7 @@
 //! Where a finished image goes.
 
 use super::num::index;
+use super::out::BUFFER;
 use super::store::{Position, ReadAt};
 use crate::error::{Error, Result};
 
@@ -122,7 +123,7 @@ pub(crate) fn copy_in_chunks<S: Sink + ?Sized>(
     at: Position,
     len: u64,
 ) -> Result<()> {
-    const CHUNK: u64 = 128 << 10;
+    const CHUNK: u64 = BUFFER as u64;
     let mut buf = vec![0; index(len.min(CHUNK))];
     let mut done = 0;
     while done < len {

@@ -8,12 +8,22 @@ mod cli;
 mod config;
 #[path = "../../../lfs-image-cli/src/host.rs"]
 mod host;
+#[path = "../../../lfs-image-cli/src/looking.rs"]
+mod looking;
 #[path = "../../../lfs-image-cli/src/size.rs"]
 mod size;
 #[path = "../../../lfs-image-cli/src/spec.rs"]
 mod spec;
 #[path = "../../../lfs-image-cli/src/values.rs"]
 mod values;
+
+/// What `diff` compares: not what is looked at here.
+mod compare {
+    #[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum Aspect {
+        Mtime,
+    }
+}
 
 use clap::Parser as _;
 

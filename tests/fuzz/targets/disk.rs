@@ -4,8 +4,12 @@
 
 #[path = "../bodies/mod.rs"]
 mod bodies;
+#[path = "../../../lfs-image-cli/src/ext4_raw.rs"]
+mod ext4_raw;
 #[path = "../../../lfs-image-cli/src/ext4_tree.rs"]
 mod ext4_tree;
+#[path = "../../../lfs-image-cli/src/ext4_xattrs.rs"]
+mod ext4_xattrs;
 #[path = "../../../lfs-image-cli/src/usage.rs"]
 mod usage;
 

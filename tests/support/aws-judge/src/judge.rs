@@ -191,6 +191,13 @@ impl Judge {
         Ok(id)
     }
 
+    /// As if somebody else had deleted a snapshot; whether there was one.
+    pub fn delete_snapshot(&self, id: &str) -> bool {
+        let mut state = self.shared.state();
+        let found = state.snapshots.iter_mut().find(|snapshot| snapshot.id == id && !snapshot.deleted);
+        found.map(|snapshot| snapshot.deleted = true).is_some()
+    }
+
     /// An available AMI in the configured region that no call made.
     #[must_use]
     pub fn plant_image(&self, name: &str, snapshot: &str) -> String {
