@@ -56,7 +56,7 @@ def fill(path):
     with tarfile.open(path, "w") as archive:
         entry = tarfile.TarInfo("noise")
         entry.size = 4 * GIB - (176 << 20)
-        archive.addfile(entry, io.BufferedReader(Noise(), 1 << 20))
+        archive.addfile(entry, Noise())
 
 
 def commands(options, disk):
@@ -144,11 +144,14 @@ def ask(judge, tls, options):
 
 
 def heading(options):
-    version = lambda program: subprocess.run([program, "--version"], capture_output=True, text=True).stdout.split("\n")[0]
+    ours = subprocess.run([options.lfs_image, "--version"], capture_output=True, text=True).stdout.split("\n")[0]
+    # It doesn't tell itself.
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../scripts/get-coldsnap.sh")) as file:
+        theirs = next(line.strip().removeprefix("VERSION=") for line in file if line.startswith("VERSION="))
     cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
     return (
         f"Measured {datetime.date.today()} on {os.cpu_count()} cores of {cpu}, Linux {platform.release()}; "
-        f"{version(options.lfs_image)}, {version(options.coldsnap)}, {options.rounds} rounds.\n"
+        f"{ours}, coldsnap {theirs}, {options.rounds} rounds.\n"
     )
 
 
