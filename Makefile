@@ -47,6 +47,7 @@ check:
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy -p lfs-image --locked -- -D warnings
 	cargo clippy -p lfs-image --no-default-features --locked -- -D warnings
+	cargo clippy -p lfs-image --features ebs --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	@# The fuzz targets, which a workspace of their own keeps out of all this. Nothing is linked, so no C++ compiler is needed.
 	CUSTOM_LIBFUZZER_PATH=/nowhere/libfuzzer.a cargo check --manifest-path tests/fuzz/Cargo.toml --bins --locked

@@ -89,6 +89,7 @@ impl Connect {
 #[derive(Debug)]
 pub struct Aws {
     runtime: Runtime,
+    #[cfg_attr(not(feature = "ami"), expect(dead_code, reason = "kept for EC2's client"))]
     wire: Wire,
     config: SdkConfig,
     region: String,
