@@ -2,6 +2,8 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
+# Judges are where ordinary users don't look for programs.
+export PATH := $(PATH):/usr/sbin:/sbin
 # GRUB and systemd files of two Debian releases, fetched once.
 BOOT_FILES := $(or $(LFS_IMAGE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lfs-image)/boot
 .PHONY: help demo test test-sdk check soak supply bench bench-push dist dist-check clean

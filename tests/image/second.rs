@@ -14,7 +14,9 @@ fn write(tree: Tree, store: &(dyn ReadAt + Sync), spec: ImageSpec, out: &Path) {
     let spec = spec.table(PartitionTable::None).boot(Boot::None);
     let image = Image::plan(tree, store, &spec).unwrap();
     image.write(store, FileSink::create(out).unwrap(), &mut ()).unwrap();
-    let clean = std::process::Command::new("e2fsck").arg("-fn").arg(out).output();
+    // Where ordinary users don't look for programs.
+    let sbin = "/usr/sbin:/sbin:/usr/bin:/bin";
+    let clean = std::process::Command::new("e2fsck").arg("-fn").arg(out).env("PATH", sbin).output();
     match clean {
         Ok(output) => assert!(output.status.success(), "{output:?}"),
         Err(error) => {
@@ -219,9 +221,9 @@ fn a_file_whose_extents_need_a_tree_of_three_levels() {
         assert_eq!(block, [0; 8]);
     }
     // The depth is in the inode's extent header.
-    let dump =
-        std::process::Command::new("debugfs").args(["-R", "dump_extents -n /d/pieces"]).arg(&out).output();
-    if let Ok(dump) = dump {
+    let mut debugfs = std::process::Command::new("debugfs");
+    debugfs.args(["-R", "dump_extents -n /d/pieces"]).arg(&out).env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
+    if let Ok(dump) = debugfs.output() {
         let text = String::from_utf8_lossy(&dump.stdout).into_owned();
         assert!(
             text.lines().any(|line| line.trim_start().starts_with("0/ 3")),

@@ -22,6 +22,8 @@ pub fn enlarge(image: &Path, len: u64) -> (u64, u64) {
     let number = partitions.len().to_string();
     let mut sfdisk = Command::new("sfdisk");
     sfdisk.args(["--no-reread", "--no-tell-kernel", "-N", &number]).arg(image);
+    let path = std::env::var("PATH").unwrap_or_default();
+    sfdisk.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"));
     let mut child = sfdisk.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b", +\n").unwrap();
     assert!(child.wait().unwrap().success(), "sfdisk did not grow partition {number}");
