@@ -71,6 +71,16 @@ def ratio(what, tool, base):
     return value
 
 
+def memory_goal(each, entries):
+    return Goal(
+        "memory",
+        f"memory: 64 MiB and {each} bytes for each entry",
+        lambda results: median(results, OURS, "memory"),
+        most=64 + each * entries / (1 << 20),
+        unit=" MiB",
+    )
+
+
 class Bench:
     """Where things are, and the rows made of them."""
 
@@ -224,13 +234,7 @@ class Bench:
             [
                 Goal("wall", "time of `cat`", ratio("wall", OURS, "cat"), most=2),
                 Goal("mke2fs", "faster than mke2fs -d", ratio("wall", MKE2FS, OURS), least=5),
-                Goal(
-                    "memory",
-                    "memory: 64 MiB and 500 bytes for each entry",
-                    lambda results: median(results, OURS, "memory"),
-                    most=64 + 500 * entries / (1 << 20),
-                    unit=" MiB",
-                ),
+                memory_goal(500, entries),
             ],
             inputs=[archive],
             out=self.out,
@@ -241,7 +245,6 @@ class Bench:
     def million(self):
         archive = self.input("million.tar")
         _, entries = self.describe(archive)
-        memory = 64 + 250 * entries / (1 << 20)
         return Row(
             "1,000,000 small files (0 to 4 KiB)",
             {
@@ -252,13 +255,7 @@ class Bench:
             },
             [
                 Goal("wall", "time of `cat`", ratio("wall", OURS, "cat"), most=1.5),
-                Goal(
-                    "memory",
-                    "memory: 64 MiB and 250 bytes for each entry",
-                    lambda results: median(results, OURS, "memory"),
-                    most=memory,
-                    unit=" MiB",
-                ),
+                memory_goal(250, entries),
                 Goal("dry-run", "planning alone, of the full run", self.percent("wall", DRY, OURS), most=40, unit="%"),
             ],
             inputs=[archive],

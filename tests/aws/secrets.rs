@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use aws_judge::{Config, Judge};
 
-use crate::push::start;
-use crate::support::{both, must, scratch};
+use crate::push::{PLAIN, start};
+use crate::support::{both, must, run, scratch};
 use crate::{fixture, lfs_image};
 
 const KEY: &str = "AKIAPLANTEDEXAMPLE01";
@@ -64,6 +64,14 @@ impl Home {
     }
 }
 
+/// A command that another one starts.
+fn through(words: &[&str], command: &Command) -> Command {
+    let mut outer = Command::new(words[0]);
+    outer.args(&words[1..]).arg(command.get_program()).args(command.get_args()).env_clear();
+    outer.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    outer
+}
+
 fn judge() -> Judge {
     start(Config {
         access_key: KEY.to_owned(),
@@ -115,15 +123,7 @@ fn nothing_is_said_at_any_verbosity() {
                 let context = format!("{source} {verbose:?} {log:?}");
                 let mut command = home.command(&judge, source);
                 command.envs(log.map(|log| ("RUST_LOG", log)));
-                command.args(*verbose).args([
-                    "push",
-                    "--target",
-                    "none",
-                    "--boot",
-                    "none",
-                    "--boot-mode",
-                    "legacy-bios",
-                ]);
+                command.args(*verbose).args(["push", "--target", "none"]).args(PLAIN);
                 command.arg("--name").arg(format!("{n} {m} {}", log.unwrap_or("").len()));
                 // All of it goes up once, and else it is looked at.
                 if m != 4 || log.is_none() {
@@ -166,7 +166,7 @@ fn nothing_is_said_in_errors() {
             for options in [&["-vvv"][..], &["--json"]] {
                 let mut command = home.command(&judge, source);
                 command.env("RUST_LOG", "trace").args(options);
-                command.args(["push", "--boot", "none", "--boot-mode", "legacy-bios", "--no-resume"]);
+                command.args(["push", "--no-resume"]).args(PLAIN);
                 let output = command.arg(fixture("gnu-ustar.tar")).output().unwrap();
                 assert_eq!(output.status.code(), Some(1), "{}", both(&output));
                 says_nothing(&output, &format!("{source} {fault} {options:?}"));
@@ -192,23 +192,8 @@ fn nothing_is_said_in_errors() {
     proxy.env_remove("NO_PROXY").env_remove("no_proxy");
     let broken = [home.command(&judge, "profile"), home.command(&judge, "process"), wrong, proxy];
     for (n, mut command) in broken.into_iter().enumerate() {
-        command.env("RUST_LOG", "trace").args([
-            "-vvv",
-            "push",
-            "--boot",
-            "none",
-            "--boot-mode",
-            "legacy-bios",
-        ]);
-        let output = crate::support::run(
-            Command::new("timeout")
-                .arg("60")
-                .arg(command.get_program())
-                .args(command.get_args())
-                .env_clear()
-                .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
-                .arg(fixture("gnu-ustar.tar")),
-        );
+        command.env("RUST_LOG", "trace").args(["-vvv", "push"]).args(PLAIN);
+        let output = run(through(&["timeout", "60"], &command).arg(fixture("gnu-ustar.tar")));
         assert_eq!(output.status.code(), Some(1), "{n}: {}", both(&output));
         says_nothing(&output, &format!("broken {n}"));
     }
@@ -236,15 +221,10 @@ fn nothing_is_written() {
             .set_faults(&format!(r#"[{{"op": "{operation}", "from": 5, "do": "stall", "seconds": 30}}]"#))
             .unwrap();
         let before = judge.report().operation(operation).calls;
-        let command = home.command(&judge, source);
-        let mut child = Command::new("sh")
-            .args(["-c", "umask 0; exec \"$@\"", "sh"])
-            .arg(command.get_program())
+        let mut child = through(&["sh", "-c", "umask 0; exec \"$@\"", "sh"], &home.command(&judge, source))
             .args(["--json", "-vv"])
             .args(arguments)
             .arg(file)
-            .env_clear()
-            .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .env("RUST_LOG", "trace")
             .current_dir(&folder)
             .stdout(Stdio::piped())

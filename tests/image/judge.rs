@@ -11,6 +11,13 @@ use std::process::Command;
 use lfs_image::Tree;
 use lfs_image::tree::{Kind, NodeId, ReadAt};
 
+/// A program that is to run, also where ordinary users don't look for programs.
+pub fn program(name: &str) -> Command {
+    let mut command = Command::new(name);
+    command.env("PATH", std::env::var("PATH").unwrap_or_default() + ":/usr/local/sbin:/usr/sbin:/sbin");
+    command
+}
+
 /// What is said of each path, in order of paths.
 pub type Listing = BTreeMap<String, String>;
 

@@ -8,15 +8,14 @@ use lfs_image::tree::{Content, Directory, Kind, Meta, NodeId, Position, ReadAt, 
 use lfs_image::{FileSink, Image, ImageSpec, Tree};
 
 use crate::archive;
+use crate::judge::program;
 
 /// A bare filesystem of the tree in a file.
 fn write(tree: Tree, store: &(dyn ReadAt + Sync), spec: ImageSpec, out: &Path) {
     let spec = spec.table(PartitionTable::None).boot(Boot::None);
     let image = Image::plan(tree, store, &spec).unwrap();
     image.write(store, FileSink::create(out).unwrap(), &mut ()).unwrap();
-    // Where ordinary users don't look for programs.
-    let sbin = "/usr/sbin:/sbin:/usr/bin:/bin";
-    let clean = std::process::Command::new("e2fsck").arg("-fn").arg(out).env("PATH", sbin).output();
+    let clean = program("e2fsck").arg("-fn").arg(out).output();
     match clean {
         Ok(output) => assert!(output.status.success(), "{output:?}"),
         Err(error) => {
@@ -221,9 +220,8 @@ fn a_file_whose_extents_need_a_tree_of_three_levels() {
         assert_eq!(block, [0; 8]);
     }
     // The depth is in the inode's extent header.
-    let mut debugfs = std::process::Command::new("debugfs");
-    debugfs.args(["-R", "dump_extents -n /d/pieces"]).arg(&out).env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
-    if let Ok(dump) = debugfs.output() {
+    let dump = program("debugfs").args(["-R", "dump_extents -n /d/pieces"]).arg(&out).output();
+    if let Ok(dump) = dump {
         let text = String::from_utf8_lossy(&dump.stdout).into_owned();
         assert!(
             text.lines().any(|line| line.trim_start().starts_with("0/ 3")),

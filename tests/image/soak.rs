@@ -8,6 +8,7 @@ use std::process::Command;
 use lfs_image::image::{Boot, PartitionTable};
 use lfs_image::{FileSink, Image, ImageSpec, Input, ReadOptions, read_archives};
 
+use crate::judge::program;
 use crate::tarball::{Header, Tarball};
 
 /// Set for the process that does it: this test binary again, so that nothing else runs in there.
@@ -17,16 +18,9 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// It is where ordinary users don't look for programs.
-fn e2fsck() -> Command {
-    let mut command = Command::new("e2fsck");
-    command.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");
-    command
-}
-
 #[test]
 fn nothing_grows_and_nothing_is_left() {
-    if e2fsck().arg("-V").output().is_err() {
+    if program("e2fsck").arg("-V").output().is_err() {
         assert!(std::env::var_os("CI").is_none(), "a test can't run: no e2fsck");
         eprintln!("SKIPPED: e2fsck is not installed");
         return;
@@ -134,7 +128,8 @@ fn make(folder: &Path, tar: &[u8], dice: &mut Dice, n: u64) {
         return;
     }
     result.unwrap();
-    let fsck = e2fsck().arg("-fn").arg(format!("{}?offset={offset}", out.display())).output().unwrap();
+    let fsck =
+        program("e2fsck").arg("-fn").arg(format!("{}?offset={offset}", out.display())).output().unwrap();
     assert!(fsck.status.success(), "image {n}: {}", String::from_utf8_lossy(&fsck.stdout));
     fs::remove_file(&out).unwrap();
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::judge::{self, Fsck};
 use super::mount::Mount;
 use super::qemu::Machine;
-use super::{Complaint, Verdict, both, must, run, scratch, support_file};
+use super::{Complaint, Verdict, both, must, path, run, scratch, support_file};
 
 /// Makes the image longer and, where there is a partition table, its last partition with it: what a person does after
 /// restoring a snapshot to a larger volume. Returns where the root file system is and how long it may become.
@@ -21,9 +21,7 @@ pub fn enlarge(image: &Path, len: u64) -> (u64, u64) {
     }
     let number = partitions.len().to_string();
     let mut sfdisk = Command::new("sfdisk");
-    sfdisk.args(["--no-reread", "--no-tell-kernel", "-N", &number]).arg(image);
-    let path = std::env::var("PATH").unwrap_or_default();
-    sfdisk.env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"));
+    sfdisk.args(["--no-reread", "--no-tell-kernel", "-N", &number]).arg(image).env("PATH", path());
     let mut child = sfdisk.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b", +\n").unwrap();
     assert!(child.wait().unwrap().success(), "sfdisk did not grow partition {number}");

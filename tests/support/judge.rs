@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{Complaint, Verdict, both, run, scratch};
+use super::{Complaint, Verdict, both, path, run, scratch};
 
 /// Whether all these programs are there. Says `SKIPPED` where one is missing, and fails where `CI` is set.
 #[must_use]
@@ -32,8 +32,7 @@ pub fn skip(why: &str) -> bool {
 }
 
 fn is_installed(program: &str) -> bool {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/local/sbin:/usr/sbin:/sbin";
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    std::env::split_paths(&path()).any(|folder| folder.join(program).is_file())
 }
 
 /// What a clean `e2fsck` counts.

@@ -71,11 +71,15 @@ pub fn noise(len: usize) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
+/// Where programs are: those for root, too, which ordinary users don't look for.
+pub fn path() -> String {
+    std::env::var("PATH").unwrap_or_default() + ":/usr/local/sbin:/usr/sbin:/sbin"
+}
+
 /// Runs a program to its end; `sbin` is on its path and it speaks English.
 pub fn run(command: &mut Command) -> Output {
-    let path = std::env::var("PATH").unwrap_or_default();
     command
-        .env("PATH", format!("{path}:/usr/local/sbin:/usr/sbin:/sbin"))
+        .env("PATH", path())
         .env("LC_ALL", "C.UTF-8")
         .stdin(std::process::Stdio::null())
         .output()

@@ -427,8 +427,8 @@ impl Job<'_> {
         let goes_on = if self.args.snapshot.no_resume { "" } else { "; the same command goes on with it" };
         let mut failure = Failure::from(error);
         failure.left.push(format!(
-            "{snapshot_id} in {region}{goes_on}. To remove it: aws ec2 delete-snapshot --region {region} --snapshot-id \
-             {snapshot_id}"
+            "{snapshot_id} in {region}{goes_on}. To remove it: {}",
+            deletion(region, snapshot_id)
         ));
         failure
     }
@@ -473,7 +473,7 @@ impl Job<'_> {
                 let and = if snapshot.is_empty() {
                     String::new()
                 } else {
-                    format!(" && aws ec2 delete-snapshot --region {region} --snapshot-id {snapshot}")
+                    format!(" && {}", deletion(region, snapshot))
                 };
                 failure.left.push(format!(
                     "{id} in {region}; the same command goes on with it. To remove it: aws ec2 deregister-image --region \
@@ -523,7 +523,8 @@ impl Job<'_> {
         for id in journals::others(&journal, self.registrar)? {
             self.ui.warn(format!(
                 "{id} in {region} is what an earlier push of this archive left, which held something else or had other options. \
-                 To remove it: aws ec2 delete-snapshot --region {region} --snapshot-id {id}"
+                 To remove it: {}",
+                deletion(region, &id)
             ));
         }
         Ok(Some(journal))
@@ -532,6 +533,10 @@ impl Job<'_> {
 
 const OMITS: &str = "zeros that the filesystem relies on are not sent (--omit-zeros): on an encrypted volume, which the account's \
                      default may make of any snapshot, they are noise";
+
+fn deletion(region: &str, snapshot_id: &str) -> String {
+    format!("aws ec2 delete-snapshot --region {region} --snapshot-id {snapshot_id}")
+}
 
 fn pending(region: &str) -> String {
     format!(
