@@ -4,7 +4,7 @@
 #   the least Rust: no dependency asks for a newer one than Cargo.toml says; with `all` that Rust builds it, if it is to be had
 #   the least versions of dependencies that Cargo.toml allows: they fit together; with `all` they build
 #   cargo package: each crate is whole without the files around it; with `all` the packages build
-#   with `all` cargo-deny: licences, sources, banned crates, and published advisories
+#   cargo-deny: licences, sources, banned crates; with `all` published advisories
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 cd "$(dirname "$0")/.."
@@ -70,11 +70,13 @@ END
     cp Cargo.lock "$work/packages/"
     (cd "$work/packages" && CARGO_TARGET_DIR=$target cargo check --quiet -p lfs-image-cli)
     say "the packages build by themselves"
+fi
 
-    deny=$(scripts/get-cargo-deny.sh)
-    "$deny" --all-features --locked check --config .deny.toml bans licenses sources
+deny=$(scripts/get-cargo-deny.sh)
+"$deny" -L error --all-features --locked --config .deny.toml check bans licenses sources
+if [ -n "$all" ]; then
     if timeout 120 "$deny" --locked fetch db >"$work/fetch" 2>&1; then
-        "$deny" --all-features --locked check --config .deny.toml advisories
+        "$deny" -L error --offline --all-features --locked --config .deny.toml check advisories
     else
         skipped "the database of advisories can't be fetched: $(tail -n 1 "$work/fetch")"
     fi
