@@ -81,6 +81,29 @@ fn of_the_time() {
     assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
 }
 
+/// e2fsck finds fault with a filesystem that was written after its own clock.
+#[test]
+fn a_time_in_the_future_is_warned_of() {
+    if !judge::require(&["e2fsck"]) {
+        return;
+    }
+    let folder = scratch();
+    let (archive, out) = (folder.path().join("future.tar"), folder.path().join("out.img"));
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let mut tar = Command::new("tar");
+    must(tar.args(["--mtime=2101-01-01", "-cf"]).arg(&archive).arg("-C").arg(folder.path()).arg("file"));
+    let made = |options: &[&str]| {
+        let mut command = lfs_image();
+        command.args(["raw", "--boot", "none", "--table", "none", "--size", "16M"]).args(options);
+        let output = command.arg(&archive).arg(&out).output().unwrap();
+        assert!(output.status.success(), "{}", errors(&output));
+        (errors(&output).contains("is in the future"), judge::e2fsck(&out, 0).is_ok())
+    };
+    assert_eq!(made(&[]), (true, false));
+    assert_eq!(made(&["--time", "1234567890"]), (false, true));
+}
+
 #[test]
 fn of_the_disk() {
     if !judge::require(&["sfdisk", "sgdisk"]) {
