@@ -1,12 +1,14 @@
-//! What the `ext4-view` crate doesn't tell of a filesystem: which inode a name means, numbers of devices, where the holes of
-//! files are, times outside of 1970 to 2038, extended attributes ([`crate::ext4_xattrs`]).
+//! Superblock, group descriptors and inodes of an ext4 filesystem. [`crate::ext4_extents`] finds content, [`crate::ext4_dirs`] names,
+//! [`crate::ext4_xattrs`] attributes; [`crate::ext4_tree`] makes a tree of all.
 //!
-//! This shares nothing with the code that writes images. It reads what may be hostile: each block of a directory counts once,
-//! extents have to ascend, and nothing is allocated by a number that was only read.
+//! This shares nothing with the code that writes images. It reads what may be hostile: what has a checksum has to have the right
+//! one, each block of a directory counts once, extents have to ascend, files have no more blocks than there are, and nothing is
+//! allocated by a number that was only read.
 //!
 //! Source: kernel documentation, `Documentation/filesystems/ext4`.
 
-use std::collections::BTreeSet;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
@@ -18,20 +20,15 @@ pub(crate) const ROOT: u32 = 2;
 
 const SUPERBLOCK: u64 = 1024;
 const MAGIC: u16 = 0xef53;
-const INCOMPAT_META_BG: u32 = 0x10;
+const INCOMPAT_RECOVER: u32 = 0x4;
 const INCOMPAT_64BIT: u32 = 0x80;
 const INCOMPAT_CSUM_SEED: u32 = 0x2000;
 const RO_COMPAT_METADATA_CSUM: u32 = 0x400;
-/// What a directory's block ends with where there are checksums, and what a hash tree's node looks like: no inode.
-const NOTHING: u32 = 0;
-
-const FLAG_EXTENTS: u32 = 0x8_0000;
-const FLAG_INLINE_DATA: u32 = 0x1000_0000;
-const EXTENT_MAGIC: u16 = 0xf30a;
-/// An extent that is longer than this was never written.
-const MAX_WRITTEN: u16 = 0x8000;
-/// How deep a tree of extents may be.
-const MAX_DEPTH: u16 = 5;
+const RO_COMPAT_SHARED_BLOCKS: u32 = 0x4000;
+/// What may be on and is read as it is: filetype, extents, 64bit, mmp, flex_bg, ea_inode, metadata_csum_seed, large_dir, inline_data
+/// (each file says whether it is), casefold.
+const INCOMPAT_READ: u32 =
+    0x2 | 0x40 | INCOMPAT_64BIT | 0x100 | 0x200 | 0x400 | INCOMPAT_CSUM_SEED | 0x4000 | 0x8000 | 0x2_0000;
 
 /// A filesystem at an offset of an image.
 #[derive(Debug)]
@@ -39,7 +36,7 @@ pub(crate) struct Raw {
     image: File,
     offset: u64,
     pub(crate) block_size: u64,
-    blocks: u64,
+    pub(crate) blocks: u64,
     first_block: u64,
     inodes: u32,
     inodes_per_group: u32,
@@ -47,6 +44,10 @@ pub(crate) struct Raw {
     desc_size: u64,
     /// Of checksums, where there are any.
     seed: Option<u32>,
+    /// Where the tables of inodes are, of groups that were asked for.
+    tables: RefCell<BTreeMap<u32, u64>>,
+    /// Blocks that no file has had yet: on a sound filesystem no two have the same.
+    pub(crate) unclaimed: Cell<u64>,
 }
 
 /// An inode as it lies there.
@@ -55,20 +56,10 @@ pub(crate) struct Inode {
     pub(crate) number: u32,
     pub(crate) bytes: Vec<u8>,
     /// Of the checksums of what belongs to it.
-    seed: Option<u32>,
+    pub(crate) seed: Option<u32>,
 }
 
-/// Blocks of a file that lie one behind the other.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Extent {
-    /// The first one's number in the file.
-    pub(crate) logical: u64,
-    /// And on the filesystem.
-    pub(crate) physical: u64,
-    pub(crate) len: u64,
-}
-
-fn damaged(what: impl Into<String>) -> Error {
+pub(crate) fn damaged(what: impl Into<String>) -> Error {
     Error::new(ErrorKind::Input, what)
 }
 
@@ -80,7 +71,7 @@ pub(crate) fn le32(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
 }
 
-fn wide(low: u32, high: u16) -> u64 {
+pub(crate) fn wide(low: u32, high: u16) -> u64 {
     u64::from(low) | u64::from(high) << 32
 }
 
@@ -93,29 +84,45 @@ impl Raw {
             return Err(damaged("there is no ext4 filesystem"));
         }
         let (incompat, ro_compat) = (le32(&sb, 0x60), le32(&sb, 0x64));
-        if incompat & INCOMPAT_META_BG != 0 {
-            return Err(damaged("the filesystem has the feature meta_bg, which isn't read"));
+        if incompat & INCOMPAT_RECOVER != 0 {
+            return Err(damaged(
+                "its journal has changes that aren't in it yet: a mount or `e2fsck -p` puts them there",
+            ));
+        }
+        let unknown = incompat & !INCOMPAT_READ;
+        if unknown != 0 || ro_compat & RO_COMPAT_SHARED_BLOCKS != 0 {
+            return Err(damaged(format!(
+                "the filesystem has features that aren't read (incompat {unknown:#x}, ro_compat {:#x})",
+                ro_compat & RO_COMPAT_SHARED_BLOCKS
+            )));
         }
         let is_wide = incompat & INCOMPAT_64BIT != 0;
         let block_size = match le32(&sb, 0x18) {
             log @ 0..=6 => 1024_u64 << log,
             log => return Err(damaged(format!("blocks of 2^{log} KiB"))),
         };
-        let seed = (ro_compat & RO_COMPAT_METADATA_CSUM != 0).then(|| match incompat & INCOMPAT_CSUM_SEED {
+        let has_checksums = ro_compat & RO_COMPAT_METADATA_CSUM != 0;
+        if has_checksums && checksum(!0, &sb[..0x3fc]) != le32(&sb, 0x3fc) {
+            return Err(damaged("the checksum of its superblock is wrong"));
+        }
+        let seed = has_checksums.then(|| match incompat & INCOMPAT_CSUM_SEED {
             0 => checksum(!0, &sb[0x68..0x78]),
             _ => le32(&sb, 0x270),
         });
+        let blocks = u64::from(le32(&sb, 0x4)) | if is_wide { u64::from(le32(&sb, 0x150)) << 32 } else { 0 };
         let raw = Self {
             image,
             offset,
             block_size,
-            blocks: u64::from(le32(&sb, 0x4)) | if is_wide { u64::from(le32(&sb, 0x150)) << 32 } else { 0 },
+            blocks,
             first_block: le32(&sb, 0x14).into(),
             inodes: le32(&sb, 0),
             inodes_per_group: le32(&sb, 0x28),
             inode_size: if le32(&sb, 0x4c) == 0 { 128 } else { le16(&sb, 0x58) },
             desc_size: if is_wide { le16(&sb, 0xfe).into() } else { 32 },
             seed,
+            tables: RefCell::default(),
+            unclaimed: Cell::new(blocks),
         };
         let sound = raw.inodes_per_group > 0
             && (128..=raw.block_size).contains(&u64::from(raw.inode_size))
@@ -161,22 +168,39 @@ impl Raw {
         Ok(block)
     }
 
+    /// The first block of a group's table of inodes.
+    fn table(&self, group: u32) -> Result<u64> {
+        const CHECKSUM: std::ops::Range<usize> = 0x1e..0x20;
+        if let Some(table) = self.tables.borrow().get(&group) {
+            return Ok(*table);
+        }
+        let fault = |what: &str| damaged(format!("the descriptor of group {group}: {what}"));
+        let mut desc = vec![0; usize::try_from(self.desc_size).unwrap_or_default()];
+        let at = (self.first_block + 1) * self.block_size + u64::from(group) * self.desc_size;
+        self.read_at(at, &mut desc)?;
+        if let Some(seed) = self.seed {
+            let stored = le16(&desc, CHECKSUM.start);
+            desc[CHECKSUM].fill(0);
+            if u32::from(stored) != checksum(checksum(seed, &group.to_le_bytes()), &desc) & 0xffff {
+                return Err(fault("its checksum is wrong"));
+            }
+        }
+        let high = if self.desc_size >= 64 { le32(&desc, 0x28) } else { 0 };
+        let table = u64::from(le32(&desc, 0x8)) | u64::from(high) << 32;
+        if table >= self.blocks {
+            return Err(fault("its table of inodes is beyond the filesystem"));
+        }
+        self.tables.borrow_mut().insert(group, table);
+        Ok(table)
+    }
+
     pub(crate) fn inode(&self, number: u32) -> Result<Inode> {
         let fault = |what: &str| damaged(format!("inode {number}: {what}"));
         if number == 0 || number > self.inodes {
             return Err(fault(&format!("there are {}", self.inodes)));
         }
         let (group, nth) = ((number - 1) / self.inodes_per_group, (number - 1) % self.inodes_per_group);
-        let mut desc = vec![0; usize::try_from(self.desc_size).unwrap_or_default()];
-        self.read_at(
-            (self.first_block + 1) * self.block_size + u64::from(group) * self.desc_size,
-            &mut desc,
-        )?;
-        let high = if self.desc_size >= 64 { le32(&desc, 0x28) } else { 0 };
-        let table = u64::from(le32(&desc, 0x8)) | u64::from(high) << 32;
-        if table >= self.blocks {
-            return Err(fault("its table is beyond the filesystem"));
-        }
+        let table = self.table(group).map_err(|error| error.context(format!("inode {number}")))?;
         let mut bytes = vec![0; usize::from(self.inode_size)];
         self.read_at(table * self.block_size + u64::from(nth) * u64::from(self.inode_size), &mut bytes)?;
         let mut inode = Inode { number, bytes, seed: None };
@@ -199,202 +223,11 @@ impl Raw {
         }
         Ok(inode)
     }
-
-    /// Where the content of a file or a directory is: what isn't named was never written and reads as zeros.
-    pub(crate) fn extents(&self, inode: &Inode) -> Result<Vec<Extent>> {
-        let mut found = Found { raw: self, inode, extents: Vec::new(), next: 0 };
-        if inode.flags() & FLAG_INLINE_DATA != 0 {
-            return Err(inode.fault("its content is inline, which isn't read"));
-        }
-        if inode.flags() & FLAG_EXTENTS != 0 {
-            found.extent_node(inode.block_map(), None)?;
-        } else {
-            found.block_map()?;
-        }
-        Ok(found.extents)
-    }
-
-    /// The names in a directory and the inodes that they mean. Blocks that were `seen` already are an error: a directory is
-    /// never in two places.
-    pub(crate) fn directory(&self, inode: &Inode, seen: &mut BTreeSet<u64>) -> Result<Vec<(Vec<u8>, u32)>> {
-        let mut names = Vec::new();
-        for Extent { physical, len, .. } in self.extents(inode)? {
-            for number in physical..physical.saturating_add(len) {
-                if !seen.insert(number) {
-                    return Err(inode.fault(&format!("block {number} is in another directory, too")));
-                }
-                let block = self.block(number)?;
-                let mut at = 0;
-                while at < block.len() {
-                    let entry = &block[at..];
-                    // The largest length doesn't fit into its field where blocks have 64 KiB.
-                    let len = match le16(entry, 4) {
-                        0 | u16::MAX if block.len() == 1 << 16 => block.len(),
-                        len => usize::from(len),
-                    };
-                    let name_len = usize::from(entry.get(6).copied().unwrap_or_default());
-                    if len < 8 || len > entry.len() || 8 + name_len > len {
-                        return Err(
-                            inode.fault(&format!("the entry at byte {at} of block {number} is damaged"))
-                        );
-                    }
-                    let name = &entry[8..8 + name_len];
-                    match le32(entry, 0) {
-                        NOTHING => {}
-                        _ if matches!(name, b"." | b"..") => {}
-                        child => names.push((name.to_vec(), child)),
-                    }
-                    at += len;
-                }
-            }
-        }
-        Ok(names)
-    }
-
-    /// The whole content of a file of no more than `most` bytes.
-    pub(crate) fn content(&self, inode: &Inode, most: u64) -> Result<Vec<u8>> {
-        let size = inode.size();
-        if size > most {
-            return Err(inode.fault(&format!("{size} bytes, where at most {most} can be")));
-        }
-        let mut content = vec![0; usize::try_from(size).unwrap_or_default()];
-        for Extent { logical, physical, len } in self.extents(inode)? {
-            for nth in 0..len {
-                let start = (logical + nth).saturating_mul(self.block_size);
-                if start >= size {
-                    break;
-                }
-                let start = usize::try_from(start).unwrap_or_default();
-                let block = self.block(physical + nth)?;
-                let n = block.len().min(content.len() - start);
-                content[start..start + n].copy_from_slice(&block[..n]);
-            }
-        }
-        Ok(content)
-    }
 }
 
-fn checksum(seed: u32, bytes: &[u8]) -> u32 {
+pub(crate) fn checksum(seed: u32, bytes: &[u8]) -> u32 {
     // The crate inverts before and after, the filesystem doesn't.
     !crc32c::crc32c_append(!seed, bytes)
-}
-
-/// A walk through what an inode says about its blocks.
-struct Found<'a> {
-    raw: &'a Raw,
-    inode: &'a Inode,
-    extents: Vec<Extent>,
-    /// The first block of the file that may come next.
-    next: u64,
-}
-
-impl Found<'_> {
-    fn push(&mut self, logical: u64, physical: u64, len: u64) -> Result<()> {
-        let end = physical.checked_add(len).filter(|end| *end <= self.raw.blocks);
-        if logical < self.next || len == 0 || physical == 0 || end.is_none() {
-            let what = format!("{len} blocks at {physical} for block {logical} of the file make no sense");
-            return Err(self.inode.fault(&what));
-        }
-        self.next = logical + len;
-        match self.extents.last_mut() {
-            Some(last) if last.logical + last.len == logical && last.physical + last.len == physical => {
-                last.len += len;
-            }
-            _ => self.extents.push(Extent { logical, physical, len }),
-        }
-        Ok(())
-    }
-
-    /// A node of a tree of extents; `depth` is what the one above says.
-    fn extent_node(&mut self, node: &[u8], depth: Option<u16>) -> Result<()> {
-        let bad = |what: &str| self.inode.fault(&format!("a node of its extents {what}"));
-        let (entries, deep) = (usize::from(le16(node, 2)), le16(node, 6));
-        if le16(node, 0) != EXTENT_MAGIC
-            || deep > MAX_DEPTH
-            || depth.is_some_and(|depth| depth != deep)
-            || 12 + 12 * entries > node.len()
-            // Below the first one, an empty node is none: or one block could be named again and again.
-            || (depth.is_some() && entries == 0)
-        {
-            return Err(bad("makes no sense"));
-        }
-        if let (Some(_), Some(seed)) = (depth, self.inode.seed) {
-            let end = 12 + 12 * usize::from(le16(node, 4));
-            if end + 4 > node.len() || le32(node, end) != checksum(seed, &node[..end]) {
-                return Err(bad("has a wrong checksum"));
-            }
-        }
-        for entry in node[12..12 + 12 * entries].chunks_exact(12) {
-            let logical = u64::from(le32(entry, 0));
-            if deep > 0 {
-                if logical < self.next {
-                    return Err(self.inode.fault("its extents don't ascend"));
-                }
-                let block = self.raw.block(wide(le32(entry, 4), le16(entry, 8)))?;
-                self.extent_node(&block, Some(deep - 1))?;
-                continue;
-            }
-            let len = le16(entry, 4);
-            if len > MAX_WRITTEN {
-                // A promise of space, which reads as zeros.
-                if logical < self.next {
-                    return Err(self.inode.fault("its extents don't ascend"));
-                }
-                self.next = logical + u64::from(len - MAX_WRITTEN);
-                continue;
-            }
-            self.push(logical, wide(le32(entry, 8), le16(entry, 6)), len.into())?;
-        }
-        Ok(())
-    }
-
-    /// Blocks one by one, as ext2 and ext3 have them.
-    fn block_map(&mut self) -> Result<()> {
-        let map = self.inode.block_map().to_vec();
-        let mut seen = BTreeSet::new();
-        let mut logical = 0;
-        for n in 0..12 {
-            self.mapped(le32(&map, 4 * n).into(), &mut logical)?;
-        }
-        for (level, n) in [(1, 12), (2, 13), (3, 14)] {
-            self.indirect(le32(&map, 4 * n).into(), level, &mut logical, &mut seen)?;
-        }
-        Ok(())
-    }
-
-    fn mapped(&mut self, block: u64, logical: &mut u64) -> Result<()> {
-        if block != 0 {
-            self.push(*logical, block, 1)?;
-        }
-        *logical += 1;
-        Ok(())
-    }
-
-    fn indirect(
-        &mut self,
-        number: u64,
-        level: u32,
-        logical: &mut u64,
-        seen: &mut BTreeSet<u64>,
-    ) -> Result<()> {
-        let pointers = self.raw.block_size / 4;
-        if number == 0 {
-            *logical += pointers.pow(level);
-            return Ok(());
-        }
-        if !seen.insert(number) {
-            return Err(self.inode.fault(&format!("block {number} lists its blocks twice")));
-        }
-        let block = self.raw.block(number)?;
-        for pointer in block.chunks_exact(4) {
-            let pointer = u64::from(le32(pointer, 0));
-            match level {
-                1 => self.mapped(pointer, logical)?,
-                _ => self.indirect(pointer, level - 1, logical, seen)?,
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Inode {
@@ -419,7 +252,7 @@ impl Inode {
         u64::from(le32(&self.bytes, 0x4)) | u64::from(le32(&self.bytes, 0x6c)) << 32
     }
 
-    fn flags(&self) -> u32 {
+    pub(crate) fn flags(&self) -> u32 {
         le32(&self.bytes, 0x20)
     }
 

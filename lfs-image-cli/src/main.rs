@@ -6,6 +6,8 @@ mod cli;
 mod commands;
 mod compare;
 mod config;
+mod ext4_dirs;
+mod ext4_extents;
 mod ext4_raw;
 mod ext4_tree;
 mod ext4_xattrs;

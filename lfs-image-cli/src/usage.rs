@@ -3,10 +3,6 @@
 //! Bytes are those that files seem to have, holes included; a file with several names counts under each of them. That is
 //! what `du --apparent-size --count-links` says, without what directories take themselves.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
-
-use ext4_view::{Ext4, Ext4Error, Ext4Read};
 use lfs_image::Tree;
 use lfs_image::tree::{Kind, NodeId};
 use serde::Serialize;
@@ -55,77 +51,6 @@ pub(crate) fn total_below(tree: &Tree, directory: NodeId) -> u64 {
         }
     }
     count
-}
-
-/// The use of space in an ext4 filesystem at an offset of an image, `depth` levels down; and what could not be counted, a
-/// clause each. There are no more directories than `inodes`.
-pub(crate) fn of_ext4(
-    image: &File,
-    offset: u64,
-    inodes: u64,
-    depth: usize,
-) -> Result<(Vec<Usage>, Vec<String>), Ext4Error> {
-    let image = image.try_clone().map_err(|e| Ext4Error::Io(Box::new(e)))?;
-    let ext4 = Ext4::load(Box::new(At { image, offset }))?;
-    let mut usage = Slots::new(depth);
-    let mut todo = vec![(ext4_view::PathBuf::new("/"), Slots::ROOT)];
-    let mut directories = 0;
-    let mut unreadable = Vec::new();
-    while let Some((path, slot)) = todo.pop() {
-        directories += 1;
-        if directories > inodes {
-            return Err(Ext4Error::Io("it has more directories than inodes".into()));
-        }
-        for entry in ext4.read_dir(&path)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if matches!(name.as_ref(), b"." | b"..") {
-                continue;
-            }
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_dir() => {
-                    todo.push((entry.path(), usage.directory(slot, name.as_ref())));
-                }
-                Ok(metadata) if metadata.file_type().is_regular_file() => usage.file(slot, metadata.len()),
-                Ok(_) => usage.file(slot, 0),
-                // The reader knows no times before 1970, which ext4 does.
-                Err(error) => {
-                    usage.file(slot, 0);
-                    if unreadable.len() < MAX_UNREADABLE {
-                        unreadable.push(format!("{} is not counted: {error}", show(entry.path().as_ref())));
-                    }
-                }
-            }
-        }
-    }
-    Ok((usage.finish(), unreadable))
-}
-
-/// Whether there is a file at a path, which has no `/` in front, of the ext4 filesystem at an offset of an image.
-pub(crate) fn has_file(image: &File, offset: u64, path: &str) -> Result<bool, Ext4Error> {
-    let image = image.try_clone().map_err(|e| Ext4Error::Io(Box::new(e)))?;
-    Ext4::load(Box::new(At { image, offset }))?.exists(format!("/{path}").as_str())
-}
-
-/// How much that can't be counted is named.
-const MAX_UNREADABLE: usize = 10;
-
-/// A filesystem that begins at an offset of a file.
-#[derive(Debug)]
-pub(crate) struct At {
-    pub(crate) image: File,
-    pub(crate) offset: u64,
-}
-
-impl Ext4Read for At {
-    fn read(
-        &mut self,
-        start: u64,
-        buf: &mut [u8],
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
-        let at = self.offset.checked_add(start).ok_or("an offset beyond all files")?;
-        Ok(self.image.read_exact_at(buf, at)?)
-    }
 }
 
 /// Counts, one for each directory that is shown.

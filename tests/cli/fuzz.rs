@@ -84,4 +84,8 @@ fn damaged_disks() {
 fn look(image: &Path) {
     ends(lfs_image().args(["inspect", "--plan", "--usage", "3"]).arg(image));
     ends(lfs_image().args(["check", "--for", "qemu", "--public"]).arg(image));
+    ends(lfs_image().args(["ls", "-lR"]).arg(image));
+    ends(lfs_image().args(["cat"]).arg(image).arg("/etc/passwd"));
+    ends(lfs_image().args(["extract"]).arg(image).arg("-"));
+    ends(lfs_image().args(["diff"]).arg(image).arg(fixture("gnu-posix.tar")));
 }

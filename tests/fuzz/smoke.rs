@@ -9,6 +9,20 @@
 )]
 
 mod bodies;
+#[path = "../../lfs-image-cli/src/ext4_dirs.rs"]
+mod ext4_dirs;
+#[path = "../../lfs-image-cli/src/ext4_extents.rs"]
+mod ext4_extents;
+#[path = "../../lfs-image-cli/src/ext4_raw.rs"]
+mod ext4_raw;
+#[path = "../../lfs-image-cli/src/ext4_tree.rs"]
+mod ext4_tree;
+#[path = "../../lfs-image-cli/src/ext4_xattrs.rs"]
+mod ext4_xattrs;
+mod filesystems;
+#[path = "../../lfs-image-cli/src/usage.rs"]
+#[allow(dead_code, reason = "the command uses more of it")]
+mod usage;
 
 use std::path::Path;
 
@@ -65,7 +79,7 @@ fn trees_are_clean_for_e2fsck() {
 
 #[test]
 fn disks() {
-    smoke(&corpus("disk"), 4, 1000, |input| bodies::disk::disk(input, &mut |_, _| {}));
+    smoke(&corpus("disk"), 4, 1000, |input| bodies::disk::disk(input, &mut filesystems::filesystems));
 }
 
 #[test]

@@ -11,9 +11,11 @@ use lfs_image::tree::ReadAt as _;
 use lfs_image::{Error, Image, Result, Tree};
 
 use crate::cli::{BootMethod, ImageArgs, Inspect};
+use crate::ext4_tree;
 use crate::failure::{Failure, Step, chain};
 use crate::host::HostArgs;
 use crate::interrupt::Interrupt;
+use crate::look::find;
 use crate::report::{Input, Report};
 use crate::run::Run;
 use crate::source::{HEAD, Source, is_archive, is_seekable};
@@ -60,22 +62,19 @@ const GRUB_CFG: &str = "boot/grub/grub.cfg";
 
 fn of_disk(args: &Inspect, file: &File, disk: &Disk) -> Report {
     let mut report = Report::of_disk(&args.file, disk);
+    let found = report.root_filesystem().map(|(offset, _)| ext4_tree::read(file, offset));
     // Without a root filesystem that can be read there is no grub.cfg that anybody could read.
-    let grub_cfg = report
-        .root_filesystem()
-        .is_some_and(|(offset, _)| usage::has_file(file, offset, GRUB_CFG).unwrap_or_default());
+    let grub_cfg = matches!(&found, Some(Ok((tree, _))) if find(tree, GRUB_CFG.as_bytes(), true).is_ok());
     report.run = Run::new(&args.file, disk.firmware, grub_cfg);
     if args.plan {
         report = report.with_partitions_as_regions();
     }
-    if let (Some((offset, inodes)), 1..) = (report.root_filesystem(), args.usage) {
-        match usage::of_ext4(file, offset, inodes, args.usage) {
-            Ok((usage, unreadable)) => {
-                report.usage = Some(usage);
-                report.warnings.extend(unreadable);
-            }
-            Err(error) => report.warnings.push(format!("can't show the use of space: {error}")),
+    match found {
+        Some(Ok((tree, _))) if args.usage > 0 => report.usage = Some(usage::of_tree(&tree, args.usage)),
+        Some(Err(error)) => {
+            report.warnings.push(format!("the root filesystem can't be read: {}", chain(&error).join(": ")));
         }
+        _ => {}
     }
     report
 }

@@ -89,7 +89,7 @@ pub fn damaged(input: &[u8]) -> Memory {
             break;
         }
         let esp = base.esp.unwrap_or(0);
-        let at = match draw.below(16) {
+        let at = match draw.below(17) {
             0 => 440,
             1 => 512,
             2 => 1024,
@@ -105,6 +105,16 @@ pub fn damaged(input: &[u8]) -> Memory {
             13 => draw.number(4) % image.len.max(1),
             14 => {
                 mend(&mut image, base);
+                continue;
+            }
+            // Without its feature no checksum is looked at, so that what lies behind is reached.
+            15 => {
+                let at = base.root + 1024 + 0x64;
+                let mut features = [0; 4];
+                if image.read(at, &mut features) {
+                    features[1] &= !4;
+                    image.put(at, &features);
+                }
                 continue;
             }
             _ => {
