@@ -19,7 +19,6 @@ use crate::values;
     version,
     long_version = LONG_VERSION,
     max_term_width = 100,
-    disable_help_subcommand = true,
     after_long_help = AFTER_HELP
 )]
 pub(crate) struct Cli {
@@ -71,16 +70,22 @@ const AFTER_HELP: &str = "\
 Examples:
   lfs-image raw rootfs.tar.zst out.img     make a disk for QEMU, Xen or a cloud
   lfs-image raw --size 8G - out.img        of an exact size, from a pipe
-  lfs-image push out.img                   make a machine image (AMI) of it on AWS
+  lfs-image push out.img                   make a machine image (AMI) of it
   lfs-image inspect out.img                show what is on a disk
   lfs-image check --for ec2 rootfs.tar     say what it lacks to run there
   lfs-image inspect rootfs.tar.zst         show what would become of an archive
-  lfs-image ls -l out.img /etc             look into it; cat prints files, extract takes them out
+  lfs-image ls -l out.img /etc             list what is in it
+  lfs-image cat out.img /etc/fstab         print a file of it
+  lfs-image extract out.img rootfs.tar     take it out again
   lfs-image diff rootfs.tar.zst out.img    say whether it is what it was made of
-  lfs-image init                           write an lfs-image.toml with every option explained
+  lfs-image init                           write a file of all options
 
 Exit codes: 0 done, 1 failed, 2 used wrongly, 130 interrupted by a signal.
 Results go to stdout, everything else to stderr.";
+
+/// What manual pages say of it, too.
+pub(crate) const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 used wrongly, 130 interrupted by a signal.";
 
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Global {
@@ -159,7 +164,8 @@ const RAW_EXAMPLES: &str = "\
 Examples:
   lfs-image raw rootfs.tar.zst out.img
   lfs-image raw --size 8G --label lfs rootfs.tar out.img
-  lfs-image raw --target ec2 --hostname lfs --authorized-key ~/.ssh/id_ed25519.pub rootfs.tar out.img
+  lfs-image raw --target ec2 --hostname lfs \\
+    --authorized-key ~/.ssh/id_ed25519.pub rootfs.tar out.img
   lfs-image raw --overlay config.tar --overlay keys.tar rootfs.tar.xz out.img
   tar -C /mnt/lfs -c --xattrs --numeric-owner . | lfs-image raw - out.img
   lfs-image raw rootfs.tar - | ssh host 'cat > /dev/vdb'
@@ -399,9 +405,12 @@ pub(crate) enum GrubCfg {
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
 Examples:
-  lfs-image completions bash > ~/.local/share/bash-completion/completions/lfs-image
+  cd ~/.local/share/bash-completion/completions &&
+    lfs-image completions bash > lfs-image
   lfs-image completions zsh > ~/.zfunc/_lfs-image
-  lfs-image completions fish > ~/.config/fish/completions/lfs-image.fish")]
+  lfs-image completions fish > ~/.config/fish/completions/lfs-image.fish
+  lfs-image completions elvish >> ~/.config/elvish/rc.elv
+  lfs-image completions powershell >> $PROFILE")]
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: Shell,
@@ -409,14 +418,21 @@ pub(crate) struct Completions {
 
 /// Write the manual pages to a directory, or the first one to stdout.
 #[derive(Args, Debug)]
-#[command(hide = true)]
+#[command(after_long_help = "\
+Examples:
+  lfs-image man ~/.local/share/man/man1
+  lfs-image man | man -l -")]
 pub(crate) struct Man {
-    /// An existing directory
+    /// A directory; made if it isn't there
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) directory: Option<PathBuf>,
 }
 
 impl Cli {
+    fn no_json(&self) -> Option<&'static str> {
+        self.global.json.then_some("--json has nothing to say here: what is printed is no report")
+    }
+
     /// Refuses what the types allow and can't be done: exits with code 2, as the parser does.
     pub(crate) fn check(&self) {
         let refused = match &self.command {
@@ -428,8 +444,14 @@ impl Cli {
             Command::Inspect(inspect) => ("inspect", inspect.fault().map(str::to_owned)),
             Command::Check(check) => ("check", check.fault().map(str::to_owned)),
             Command::Diff(diff) => ("diff", diff.fault().map(str::to_owned)),
-            Command::Ls(_) | Command::Cat(_) | Command::Extract(_) | Command::Init(_) => return,
-            Command::Completions(_) | Command::Man(_) => return,
+            Command::Extract(extract) => ("extract", extract.fault().map(str::to_owned)),
+            Command::Ls(ls) => ("ls", ls.archive.fault(&ls.file).map(str::to_owned)),
+            Command::Cat(cat) => {
+                ("cat", self.no_json().or_else(|| cat.archive.fault(&cat.file)).map(str::to_owned))
+            }
+            Command::Init(_) => ("init", self.no_json().map(str::to_owned)),
+            Command::Completions(_) => ("completions", self.no_json().map(str::to_owned)),
+            Command::Man(_) => ("man", self.no_json().map(str::to_owned)),
         };
         if let (name, Some(fault)) = refused {
             let mut command = Self::command();

@@ -73,6 +73,9 @@ impl Step<'_> {
                 "the content is unpacked to {}: `--spool-dir` names another directory",
                 spool_dir.display()
             )),
+            Self::Read { .. } if says("a disk image, not a tar archive") => {
+                Some("`inspect`, `ls` and `push` read disks, but in plain files alone: unpack it first".to_owned())
+            }
             Self::Read { .. } if says("not a tar archive") => {
                 Some("plain tar is read, and tar in gzip, zstd, xz or bzip2".to_owned())
             }
@@ -118,9 +121,17 @@ pub(crate) fn chain(error: &Error) -> Vec<String> {
     messages
 }
 
-/// What can be done about a service's refusal.
+/// What can be done about a service's refusal, or where there was nobody to ask one.
 #[cfg(feature = "push")]
 fn refusal_hint(error: &Error) -> Option<String> {
+    for message in chain(error) {
+        if message.contains("no AWS region is configured") {
+            return Some("`--region eu-west-1` names one, as does AWS_REGION or `aws configure`".to_owned());
+        }
+        if message.contains("no AWS credentials could be loaded") {
+            return Some("`aws configure` or `aws sso login` gets some, `--profile` names others".to_owned());
+        }
+    }
     let mut cause = error.source();
     while let Some(error) = cause {
         if let Some(refusal) = error.downcast_ref::<lfs_image::ami::Refusal>() {

@@ -198,6 +198,12 @@ impl HostArgs {
         Ok(spec)
     }
 
+    /// The files that are read.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = &Path> {
+        let copied = self.copy.iter().filter_map(|copy| copy.split(':').next()).map(Path::new);
+        self.config.iter().chain(&self.authorized_key).map(AsRef::as_ref).chain(copied)
+    }
+
     pub(crate) fn fault(&self) -> Option<&'static str> {
         let scrubs = self.scrub == Some(Switch::Yes);
         (scrubs && !self.authorized_key.is_empty()).then_some(

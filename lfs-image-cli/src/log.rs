@@ -4,11 +4,21 @@ use std::str::FromStr as _;
 
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
-use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::fmt::format::{FmtSpan, Writer};
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::ui::Ui;
+
+/// What was done takes its time, but when it was is nobody's concern.
+struct NoClock;
+
+impl FormatTime for NoClock {
+    fn format_time(&self, _: &mut Writer<'_>) -> std::fmt::Result {
+        Ok(())
+    }
+}
 
 /// Starts the log, if there is to be one.
 pub(crate) fn start(verbose: u8, ui: Ui) {
@@ -30,7 +40,7 @@ pub(crate) fn start(verbose: u8, ui: Ui) {
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(anstream::stderr)
         .with_span_events(FmtSpan::CLOSE)
-        .without_time();
+        .with_timer(NoClock);
     // Others log what they sign, session tokens and all, and which keys they found.
     let discreet = filter_fn(|of| *of.level() <= Level::WARN || of.target().starts_with("lfs_image"));
     // It is the first and only one.

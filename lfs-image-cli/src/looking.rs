@@ -18,7 +18,8 @@ Examples:
   lfs-image ls out.img
   lfs-image ls -l out.img /etc
   lfs-image ls -R rootfs.tar.zst /boot
-  lfs-image ls --json -R out.img / | jq -r '.entries[] | select(.xattrs) | .path'")]
+  lfs-image ls --json -R out.img / |
+    jq -r '.entries[] | select(.xattrs) | .path'")]
 pub(crate) struct Ls {
     /// An image or an archive; `-` is an archive from stdin
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -31,6 +32,10 @@ pub(crate) struct Ls {
     /// Show types, permissions, links, owners, sizes and times (in UTC), too; `+` marks extended attributes
     #[arg(short, long)]
     pub(crate) long: bool,
+
+    /// Nothing is hidden: for fingers that type `-la`
+    #[arg(short, hide = true)]
+    pub(crate) all: bool,
 
     /// List all that is below
     #[arg(short = 'R', long)]
@@ -73,7 +78,8 @@ Examples:
   lfs-image extract out.img - | zstd > rootfs.tar.zst
   lfs-image extract out.img etc.tar /etc /root
   lfs-image extract --files out.img files
-  lfs-image extract out.img - | sudo tar -C /mnt -x --xattrs --xattrs-include='*' --acls --numeric-owner")]
+  lfs-image extract out.img - | sudo tar -C /mnt -x --xattrs \\
+    --xattrs-include='*' --acls --numeric-owner")]
 pub(crate) struct Extract {
     /// An image or an archive; `-` is an archive from stdin
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -156,6 +162,16 @@ pub(crate) struct Init {
     /// Replace a file that is there
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+impl Extract {
+    pub(crate) fn fault(&self) -> Option<&'static str> {
+        let is_pipe = crate::spec::is_pipe;
+        if self.files && is_pipe(&self.out) {
+            return Some("--files makes a directory, which stdout is none; one of that name is ./-");
+        }
+        self.archive.fault(&self.file)
+    }
 }
 
 impl Diff {

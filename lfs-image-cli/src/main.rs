@@ -31,6 +31,7 @@ mod spec;
 mod tar_out;
 #[cfg(feature = "push")]
 mod transfer;
+mod typed;
 mod ui;
 mod usage;
 mod values;
@@ -38,15 +39,16 @@ mod when;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
     let typed: Vec<_> = std::env::args_os().collect();
     let (arguments, fault) = match config::arguments(typed.clone()) {
         Ok(arguments) => (arguments, None),
-        Err(fault) => (typed, Some(fault)),
+        Err(fault) => (typed.clone(), Some(fault)),
     };
-    let cli = cli::Cli::parse_from(arguments);
+    let cli = match typed::parse(&typed, &arguments) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     cli.check();
     let ui = ui::Ui::new(cli.global);
     if let Some(fault) = fault {

@@ -92,8 +92,13 @@ impl ArchiveArgs {
         options
     }
 
+    /// The archives, the one that others are put over first.
+    pub(crate) fn inputs<'a>(&'a self, first: &'a Path) -> impl Iterator<Item = &'a Path> {
+        std::iter::once(first).chain(self.overlay.iter().map(AsRef::as_ref))
+    }
+
     pub(crate) fn fault(&self, first: &Path) -> Option<&'static str> {
-        let pipes = self.overlay.iter().map(AsRef::as_ref).chain([first]).filter(|path| is_pipe(path));
+        let pipes = self.inputs(first).filter(|path| is_pipe(path));
         (pipes.count() > 1).then_some("only one archive can come from stdin")
     }
 }

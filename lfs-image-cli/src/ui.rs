@@ -137,6 +137,11 @@ pub(crate) fn farewell(words: &str) {
     say(format_args!("{HINT}left:{HINT:#} {words}"));
 }
 
+/// Something about what was typed.
+pub(crate) fn note(what: &str) {
+    say(format_args!("{HINT}note:{HINT:#} {what}"));
+}
+
 /// A line on stderr. There is nobody to tell if that fails.
 fn say(line: fmt::Arguments<'_>) {
     let _ = writeln!(anstream::stderr().lock(), "{line}");

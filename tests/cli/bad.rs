@@ -109,21 +109,46 @@ with tarfile.open(sys.argv[1], 'w', format=tarfile.PAX_FORMAT) as tar:
 }
 
 #[test]
-fn an_archive_is_not_replaced_by_its_image() {
+fn what_is_read_is_not_replaced() {
     let folder = scratch();
     let archive = folder.path().join("a.tar");
     std::fs::copy(fixture("gnu-posix.tar"), &archive).unwrap();
     std::os::unix::fs::symlink("a.tar", folder.path().join("link")).unwrap();
-    for out in ["a.tar", "./a.tar", "link"] {
-        let output = lfs_image()
-            .current_dir(folder.path())
-            .args(["raw", "--boot", "none", "a.tar", out])
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        assert!(errors(&output).contains("is the archive"), "{}", errors(&output));
+    std::fs::hard_link(&archive, folder.path().join("hard")).unwrap();
+    for (file, text) in
+        [("lfs-image.toml", "size = \"64M\"\n"), ("key", "ssh-ed25519 AAAA\n"), ("motd", "hello\n")]
+    {
+        std::fs::write(folder.path().join(file), text).unwrap();
     }
-    assert_eq!(std::fs::read(&archive).unwrap(), std::fs::read(fixture("gnu-posix.tar")).unwrap());
+    crate::raw(&archive, &folder.path().join("a.img"), &["--boot", "none", "--size", "64M"]);
+    let sums = || {
+        let names = ["a.tar", "a.img", "lfs-image.toml", "key", "motd"];
+        names.map(|name| std::fs::read(folder.path().join(name)).unwrap().len())
+    };
+    let before = sums();
+    for line in [
+        "raw --boot none a.tar a.tar",
+        "raw --boot none a.tar ./a.tar",
+        "raw --boot none a.tar link",
+        "raw --boot none a.tar hard",
+        "raw --boot none - a.tar",
+        "raw --boot none --overlay a.tar a.img a.tar",
+        "raw --boot none --config lfs-image.toml a.tar lfs-image.toml",
+        "raw --boot none --authorized-key key a.tar key",
+        "raw --boot none --copy motd:/etc/motd a.tar motd",
+        "extract a.img a.img",
+        "extract a.tar a.tar",
+        "extract a.tar link",
+        "extract - a.tar",
+        "extract a.tar --overlay a.img a.img",
+    ] {
+        let stdin = std::fs::File::open(&archive).unwrap();
+        let output =
+            lfs_image().current_dir(folder.path()).args(line.split(' ')).stdin(stdin).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        assert!(errors(&output).contains("would replace it"), "{line}: {}", errors(&output));
+    }
+    assert_eq!(sums(), before);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! `TRYCMD=overwrite cargo test` writes down what is said now.
 
+use std::process::Command;
+
 use crate::lfs_image;
 use crate::support::{must, scratch};
 
@@ -17,17 +19,39 @@ fn help_and_usage() {
 fn every_page_of_the_manual() {
     let folder = scratch();
     must(lfs_image().arg("man").arg(folder.path()));
-    for page in [
-        "lfs-image",
-        "lfs-image-raw",
-        "lfs-image-push",
-        "lfs-image-pull",
-        "lfs-image-inspect",
-        "lfs-image-completions",
-    ] {
-        let text = std::fs::read_to_string(folder.path().join(format!("{page}.1"))).unwrap();
-        assert!(text.contains(".SH NAME") && text.contains("Examples"), "{page}");
+    let verbs = [
+        "raw",
+        "push",
+        "pull",
+        "inspect",
+        "check",
+        "ls",
+        "cat",
+        "extract",
+        "diff",
+        "init",
+        "completions",
+        "man",
+    ];
+    let pages = verbs.map(|verb| format!("lfs-image-{verb}.1"));
+    for page in pages.iter().map(String::as_str).chain(["lfs-image.1"]) {
+        let path = folder.path().join(page);
+        let text = std::fs::read_to_string(&path).unwrap();
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "EXAMPLES", "\"EXIT STATUS\"", "\"SEE ALSO\""] {
+            assert!(text.contains(&format!("\n.SH {section}\n")), "{page} has no {section}");
+        }
+        // What a reader of manuals says of it.
+        if let Ok(output) =
+            Command::new("man").args(["--warnings", "-l"]).arg(&path).env("MANWIDTH", "80").output()
+        {
+            assert!(
+                output.status.success() && output.stderr.is_empty(),
+                "{page}: {}",
+                crate::errors(&output)
+            );
+        }
     }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), pages.len() + 1);
     assert!(must(lfs_image().arg("man")).contains(".TH lfs-image 1"));
 }
 

@@ -168,8 +168,42 @@ fn inspect_says_what_raw_would_refuse() {
     let said = crate::errors(&output);
     assert!(said.contains("warning: `raw` would need --boot none: there is no kernel"), "{said}");
     let said = json(&must(lfs_image().args(["inspect", "--json"]).arg(fixture("gnu-posix.tar"))));
-    assert!(said["warnings"][0].as_str().unwrap().contains("there is no kernel"));
+    let warnings = said["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|said| said.as_str().unwrap().contains("there is no kernel")));
     assert_eq!(said["input"]["entries"].as_u64().map(|entries| entries > 10), Some(true));
+}
+
+#[test]
+fn a_disk_that_is_no_file_is_told_from_an_archive() {
+    let folder = scratch();
+    let disk = folder.path().join("disk.img");
+    raw(&fixture("gnu-posix.tar"), &disk, &["--boot", "none", "--size", "64M"]);
+    let packed = folder.path().join("disk.img.gz");
+    let line = format!("gzip -1 <{} >{}", disk.display(), packed.display());
+    must(Command::new("sh").args(["-c", &line]));
+    for (verb, path, stdin) in
+        [("inspect", &packed, None), ("ls", &packed, None), ("inspect", &"-".into(), Some(&disk))]
+    {
+        let mut command = lfs_image();
+        command.arg(verb).arg(path);
+        if let Some(stdin) = stdin {
+            command.stdin(std::fs::File::open(stdin).unwrap());
+        }
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let said = crate::errors(&output);
+        assert!(
+            said.contains("a disk image, not a tar archive") && said.contains("hint: `inspect`"),
+            "{said}"
+        );
+    }
+    let output = lfs_image()
+        .args(["raw", "--boot", "none"])
+        .arg(&disk)
+        .arg(folder.path().join("out"))
+        .output()
+        .unwrap();
+    assert!(crate::errors(&output).contains("a disk image, not a tar archive"), "{}", crate::errors(&output));
 }
 
 #[test]
@@ -195,5 +229,36 @@ fn a_dry_run_writes_nothing() {
 fn completions_are_made() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         assert!(must(lfs_image().args(["completions", shell])).contains("lfs-image"));
+    }
+}
+
+/// What bash would put there: its own functions complete these lines.
+#[test]
+fn bash_completes() {
+    let folder = scratch();
+    let script = folder.path().join("lfs-image.bash");
+    std::fs::write(&script, must(lfs_image().args(["completions", "bash"]))).unwrap();
+    for (line, wanted) in [
+        ("lfs-image ra", "raw"),
+        ("lfs-image raw --ta", "--table --target"),
+        ("lfs-image raw --table ", "gpt mbr none"),
+        ("lfs-image raw --table m", "mbr"),
+        ("lfs-image completions ", "bash elvish fish powershell zsh"),
+        ("lfs-image check --fo", "--for --force"),
+        ("lfs-image extract --fi", "--files"),
+    ] {
+        let program = format!(
+            "source {}; name=$(complete -p lfs-image | sed 's/.*-F \\([^ ]*\\) .*/\\1/'); COMP_WORDS=({line}{}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             $name lfs-image \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; \
+             printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            script.display(),
+            if line.ends_with(' ') { "''" } else { "" },
+        );
+        let said = must(Command::new("bash").args(["--norc", "-c", &program]));
+        // Behind a subcommand come its options, too.
+        let mut words: Vec<&str> = said.split_whitespace().collect();
+        words.retain(|word| word.starts_with('-') == wanted.starts_with('-'));
+        words.sort_unstable();
+        assert_eq!(words.join(" "), wanted, "{line}");
     }
 }

@@ -186,17 +186,34 @@ fn stdin_may_be_a_file_or_a_pipe() {
 #[test]
 fn verbose_is_a_log() {
     let folder = scratch();
-    let run = |options: &[&str], log: Option<&str>| {
+    // With something that is called like a kernel.
+    let archive = folder.path().join("a.tar");
+    std::fs::copy(fixture("gnu-posix.tar"), &archive).unwrap();
+    std::fs::create_dir(folder.path().join("boot")).unwrap();
+    std::fs::write(folder.path().join("boot/vmlinuz-6.1"), "no kernel").unwrap();
+    must(Command::new("tar").arg("-rf").arg(&archive).arg("-C").arg(folder.path()).arg("boot"));
+    let run_with = |kind: &[&str], options: &[&str], log: Option<&str>| {
         let mut command = lfs_image();
-        command.args(["raw", "--table", "none", "--size", "64M"]).args(options).arg(fixture("gnu-posix.tar"));
+        command.args(["raw", "--size", "64M"]).args(kind).args(options).arg(&archive);
         if let Some(log) = log {
             command.env("RUST_LOG", log);
         }
         errors(&command.arg(folder.path().join("out.img")).output().unwrap())
     };
+    let run =
+        |options: &[&str], log: Option<&str>| run_with(&["--table", "none", "--boot", "none"], options, log);
     assert!(run(&["-v"], None).contains("lfs_image"));
     assert!(!run(&[], None).contains("lfs_image"));
     assert!(run(&[], Some("debug")).contains("lfs_image"));
     assert!(!run(&["-v"], Some("off")).contains("lfs_image"));
+    // What was done, how long it took, and with more of it the small steps.
+    let (once, twice) = (run(&["-v"], None), run(&["-vv"], None));
+    for words in ["its content stays where it is", "entries=", "partition", "features=", "close time.busy="] {
+        assert!(once.contains(words), "no {words} in {once}");
+    }
+    assert!(twice.lines().count() > once.lines().count() + 5, "{twice}");
+    assert!(twice.contains("region") && !once.contains("region"));
+    let part = run_with(&["--boot", "stub"], &[], Some("lfs_image::boot=trace"));
+    assert!(part.contains("TRACE lfs_image::boot"), "{part}");
     assert!(run(&["-v"], Some("a=b=c")).contains("warning: RUST_LOG"));
 }

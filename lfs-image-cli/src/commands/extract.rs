@@ -18,6 +18,7 @@ use crate::look::{Look, bytes, find};
 use crate::looking::Extract;
 use crate::meter::Meter;
 use crate::size::{Count, Human};
+use crate::source::keep_apart;
 use crate::spec::is_pipe;
 use crate::tar_out;
 use crate::ui::Ui;
@@ -36,6 +37,12 @@ struct Extracted {
 
 pub(crate) fn run(args: &Extract, ui: Ui) -> Result<(), Failure> {
     let interrupt = Interrupt::install()?;
+    keep_apart(&args.out, args.archive.inputs(&args.file))?;
+    // The temporary name of what is to be there means nothing to anybody.
+    if !is_pipe(&args.out) {
+        let failed = |e| Error::io(format!("write {}", args.out.display()), e);
+        std::fs::metadata(folder(&args.out)).map_err(failed)?;
+    }
     let out = if args.files { Out::folder(&args.out)? } else { Out::archive(&args.out, ui.json)? };
     interrupt.guard(out.temporary());
     let look = Look::at(&args.file, &args.archive, ui, &interrupt)?;

@@ -28,6 +28,11 @@ struct Pulled {
 
 pub(crate) fn run(args: &Pull, ui: Ui) -> Result<(), Failure> {
     let interrupt = Interrupt::install()?;
+    let id = &args.snapshot;
+    if !id.starts_with("snap-") && !id.starts_with("ami-") {
+        let what = format!("`{id}` is neither a snapshot (snap-…) nor an image (ami-…)");
+        return Err(Error::new(ErrorKind::Input, what).into());
+    }
     let aws = Aws::connect(&args.aws.connect())?;
     let snapshot = snapshot(args, &aws, &interrupt)?;
     let mut settings = Settings::new();
@@ -73,10 +78,6 @@ fn snapshot(args: &Pull, aws: &Aws, interrupt: &Interrupt) -> Result<String> {
     let id = &args.snapshot;
     if id.starts_with("snap-") {
         return Ok(id.clone());
-    }
-    if !id.starts_with("ami-") {
-        let what = format!("`{id}` is neither a snapshot (snap-…) nor an image (ami-…)");
-        return Err(Error::new(ErrorKind::Input, what));
     }
     let registrar = Registrar::new(aws, interrupt.flag());
     registrar.root_snapshot(id)?.ok_or_else(|| {

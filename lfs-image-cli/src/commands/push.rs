@@ -34,6 +34,7 @@ use crate::usage;
 
 pub(crate) fn run(args: &Push, ui: Ui) -> Result<(), Failure> {
     let interrupt = Interrupt::install()?;
+    source::look_at(&args.image_file)?;
     let aws = Aws::connect(&args.aws.connect())?;
     let registrar = Registrar::new(&aws, interrupt.flag());
     // Who isn't let in needn't wait for an archive to be read.

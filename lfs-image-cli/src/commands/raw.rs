@@ -15,7 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::meter::{Meter, Out, Watched, Written};
 use crate::report::{Input, Report};
 use crate::size::{Count, Human};
-use crate::source::{Source, name};
+use crate::source::{Source, keep_apart, name};
 use crate::spec::is_pipe;
 use crate::ui::Ui;
 use crate::usage;
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Raw, ui: Ui) -> Result<(), Failure> {
     let spec = args.image.spec().host(args.host.spec(None)?);
     // What can't be written is found before anything is read.
     let out = match args.out.as_deref().filter(|_| !args.dry_run) {
-        Some(path) => Some(open(path, args, &source, &interrupt)?),
+        Some(path) => Some(open(path, args, &interrupt)?),
         None => None,
     };
     let archives = source.names.clone();
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Raw, ui: Ui) -> Result<(), Failure> {
     done(image)
 }
 
-fn open(path: &Path, args: &Raw, source: &Source, interrupt: &Interrupt) -> Result<Out, Failure> {
+fn open(path: &Path, args: &Raw, interrupt: &Interrupt) -> Result<Out, Failure> {
     let out = if is_pipe(path) {
         let stdout = std::io::stdout();
         if stdout.is_terminal() {
@@ -99,10 +99,7 @@ fn open(path: &Path, args: &Raw, source: &Source, interrupt: &Interrupt) -> Resu
         let stdout = stdout.as_fd().try_clone_to_owned().map_err(|e| Error::io("open stdout", e))?;
         Out::Pipe(StreamSink::new(File::from(stdout)))
     } else {
-        if source.has(path) {
-            let what = format!("{} is the archive, and the image would replace it", path.display());
-            return Err(Error::new(ErrorKind::Input, what).into());
-        }
+        keep_apart(path, args.archive.inputs(&args.rootfs).chain(args.host.inputs()))?;
         let sink = FileSink::create(path).map_err(|error| Step::Write.explain(error))?.sync(args.sync);
         interrupt.guard(sink.temporary().map(Path::to_owned));
         Out::File(Box::new(sink))

@@ -24,6 +24,14 @@ const MAX_LONG_NAME: u64 = MAX_PATH as u64 + 1;
 /// The most headers in a row that are no entries: more never end, or mean no good.
 const MAX_IN_A_ROW: u32 = 1024;
 
+/// What is said of a disk where an archive should be.
+pub(super) const BOOT_SECTOR: &str = "it begins with a boot sector: a disk image, not a tar archive";
+
+/// Whether a first block that is no header is that of a disk.
+pub(super) fn is_boot_sector(block: &[u8]) -> bool {
+    block.get(510..512) == Some(&[0x55, 0xaa])
+}
+
 /// Reads the entries of one archive.
 pub(super) struct Entries<'a> {
     source: &'a mut dyn Source,
@@ -127,9 +135,10 @@ impl<'a> Entries<'a> {
             }
             return Ok(None);
         }
-        Header::read(&block)
-            .map(Some)
-            .map_err(|fault| Error::input(format!("the block at byte {at} is not a tar header: {fault}")))
+        Header::read(&block).map(Some).map_err(|fault| match at {
+            0 if is_boot_sector(&block) => Error::input(BOOT_SECTOR),
+            _ => Error::input(format!("the block at byte {at} is not a tar header: {fault}")),
+        })
     }
 
     /// The next block; none at the end of the file.

@@ -153,6 +153,7 @@ pub fn read_archives(
             if entries == 0 && number == 0 {
                 return Err(Error::input("the archive has no entries"));
             }
+            tracing::debug!(archive = name, entries, "read");
             merge.end_layer()
         };
         read().map_err(|error| error.context(format!("can't read {name}")))?;
@@ -189,6 +190,11 @@ fn read_one(
                 let head = read_head(&mut (&file).take(HEAD as u64)).map_err(fault)?;
                 file.seek(std::io::SeekFrom::Start(start)).map_err(fault)?;
                 if recognize(&head)? == Compression::Plain {
+                    tracing::debug!(
+                        archive = name,
+                        bytes = metadata.len(),
+                        "plain: its content stays where it is"
+                    );
                     let (number, end) = store.add(name, file)?;
                     let file =
                         store.last().ok_or_else(|| Error::internal("the archive that was just added"))?;
@@ -204,6 +210,7 @@ fn read_one(
     let read = || {
         let head = read_head(&mut reader).map_err(fault)?;
         let compression = recognize(&head)?;
+        tracing::debug!(archive = name, ?compression, "unpacked to a temporary file");
         spool.open()?;
         let chunks = Chunks::start(name, Box::new(Cursor::new(head).chain(reader)), compression, total)?;
         read_entries(&mut Stream::new(chunks, spool, progress), merge, &mut |_, _| Ok(()))
@@ -217,7 +224,10 @@ fn read_one(
 }
 
 fn recognize(head: &[u8]) -> Result<Compression> {
-    sniff(head).map_err(|what| Error::input(format!("it is not a tar archive: {what}")))
+    sniff(head).map_err(|what| match entries::is_boot_sector(head) {
+        true => Error::input(entries::BOOT_SECTOR),
+        false => Error::input(format!("it is not a tar archive: {what}")),
+    })
 }
 
 /// The first bytes, however short the reads.

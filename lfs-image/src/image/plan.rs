@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use sha2::{Digest as _, Sha256};
 
 use super::boot::{self, Esp, disk_signature, partition_uuid};
+use super::describe::Region;
 use super::layout::{Layout, Partition, Role, RootSize, Span, wanted_free};
 use super::spec::{ImageSpec, PartitionTable};
 use crate::boot::BootPlan;
@@ -120,7 +121,34 @@ impl Image {
         let gpt = spec.table == PartitionTable::Gpt;
         let kernel = boot.as_ref().map(|plan| plan.kernel.clone()).or_else(|| spec.kernel.clone());
         let surroundings = Surroundings { place: Some(place), gpt, kernel };
-        Ok(Self { tree, layout, table, boot, edits, notes, surroundings, esp, root })
+        let image = Self { tree, layout, table, boot, edits, notes, surroundings, esp, root };
+        image.log();
+        Ok(image)
+    }
+
+    /// Says what is planned to whoever debugs.
+    fn log(&self) {
+        for Partition { number, role, offset, len, .. } in self.partitions() {
+            tracing::debug!(number, ?role, offset, len, "partition");
+        }
+        let filesystem = self.filesystem();
+        tracing::debug!(
+            blocks = filesystem.blocks,
+            inodes = filesystem.inodes,
+            features = filesystem.features.join(","),
+            "ext4"
+        );
+        for note in self.boot_notes() {
+            tracing::debug!(note, "boot");
+        }
+        for note in self.host_notes() {
+            tracing::debug!(note, "host");
+        }
+        if tracing::enabled!(tracing::Level::TRACE) {
+            for Region { offset, len, what } in self.regions() {
+                tracing::trace!(offset, len, what, "region");
+            }
+        }
     }
 
     /// How the image starts and why so, one line each; empty where nothing on it does.
@@ -300,13 +328,7 @@ fn from_the_future(spec: &ImageSpec, time: Timestamp) -> Option<String> {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
     let future =
         spec.time.is_none() && time.sec > i64::try_from(since_1970.as_secs()).ok()?.saturating_add(86400);
-    future.then(|| {
-        format!(
-            "the newest time in the tree, {} seconds after 1970, is in the future: e2fsck will complain of it until then, \
-             unless the filesystem is given another time",
-            time.sec
-        )
-    })
+    future.then(|| format!("its newest time, @{}, is in the future: e2fsck will complain", time.sec))
 }
 
 fn ext4_options(spec: &ImageSpec, seed: &Seed, time: Timestamp) -> Result<ext4::Options> {

@@ -81,7 +81,13 @@ impl FileSink {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
             _ => Target::Regular(follow(path).and_then(Partial::create).map_err(failed)?),
         };
+        let kind = match &target {
+            Target::Device(_) => "block device",
+            Target::Stream(_) => "stream",
+            Target::Regular(_) => "file",
+        };
         let shares = matches!(&target, Target::Regular(partial) if shares_blocks(partial.file()));
+        tracing::debug!(path = %path.display(), kind, shares, "output; whether its filesystem lets files share blocks");
         Ok(Self {
             path: path.to_owned(),
             target,

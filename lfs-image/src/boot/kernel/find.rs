@@ -41,7 +41,9 @@ pub(crate) fn find(root: Root<'_>) -> Result<Vec<Kernel>> {
     let mut kernels: Vec<Kernel> = Vec::new();
     let mut refused = Vec::new();
     for path in candidates(root) {
-        match look(root, &path) {
+        let looked = look(root, &path);
+        tracing::trace!(path, found = ?looked.as_ref().map(|found| found.as_ref().map(|k| &k.version)), "a kernel?");
+        match looked {
             Ok(Some(kernel)) => match kernels.iter_mut().find(|k| k.id == kernel.id) {
                 // /boot/vmlinuz is often another name of the newest: keep the name that says more.
                 Some(same) if kernel.path.len() > same.path.len() => *same = kernel,
