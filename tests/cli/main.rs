@@ -23,6 +23,7 @@ mod hostile;
 mod image;
 mod inspect;
 mod json;
+mod lies;
 mod look;
 mod options;
 mod output;

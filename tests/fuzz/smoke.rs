@@ -79,7 +79,7 @@ fn trees_are_clean_for_e2fsck() {
 
 #[test]
 fn disks() {
-    smoke(&corpus("disk"), 4, 1000, |input| bodies::disk::disk(input, &mut filesystems::filesystems));
+    smoke(&corpus("disk"), 4, 400, |input| bodies::disk::disk(input, &mut filesystems::filesystems));
 }
 
 #[test]

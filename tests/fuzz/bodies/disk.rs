@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 
 use lfs_image::image::{Boot, Disk, PartitionTable};
-use lfs_image::tree::{Content, Directory, Kind, Meta, NoStore, NodeId, Timestamp};
+use lfs_image::tree::{Content, Device, Directory, Kind, Meta, NodeId, Position, Segment, Timestamp};
 use lfs_image::{Error, ErrorKind, Image, ImageSpec, Tree};
 
 use super::archive::said;
 use super::draw::Draw;
 use super::memory::{Memory, PAGE};
+use super::tree::Pattern;
 
 /// What a disk that is damaged was before, and where there is something to damage.
 struct Base {
@@ -153,9 +154,28 @@ fn base(spec: &ImageSpec) -> Base {
         tree.insert(boot, name.as_bytes(), meta.clone(), Kind::File(Content::bytes(vec![7; 100 * n])))
             .unwrap();
     }
-    tree.insert(NodeId::ROOT, b"link", meta, Kind::Symlink(b"boot/file-0-".as_slice().into())).unwrap();
-    let image = Image::plan(tree, &NoStore, &spec.clone().boot(Boot::None)).unwrap();
-    let mut bytes = image.write(&NoStore, Memory::default(), &mut ()).unwrap();
+    let mut add =
+        |name: &[u8], meta: &Meta, kind| tree.insert(NodeId::ROOT, name, meta.clone(), kind).unwrap();
+    add(b"link", &meta, Kind::Symlink(b"boot/file-0-".as_slice().into()));
+    add(b"long", &meta, Kind::Symlink(b"boot/".repeat(40).into()));
+    add(b"null", &meta, Kind::CharDevice(Device { major: 1, minor: 3 }));
+    // So many pieces that their extents take a tree.
+    let piece = |n: u64| Segment { offset: n << 14, len: 4096, at: Position::new(0, n << 12).unwrap() };
+    add(
+        b"sparse",
+        &meta,
+        Kind::File(Content::sparse(400 << 14, (0..400).map(piece).collect::<Vec<_>>()).unwrap()),
+    );
+    let mut old = meta;
+    old.mtime = Timestamp::from_secs(-1_000_000_000);
+    let attributes = [
+        (b"user.large".as_slice().into(), vec![7; 2000].into()),
+        (b"user.a".as_slice().into(), vec![7; 9].into()),
+    ];
+    old.xattrs = tree.intern(attributes.into_iter().collect()).unwrap();
+    tree.insert(NodeId::ROOT, b"attributes", old, Kind::Directory(Directory::default())).unwrap();
+    let image = Image::plan(tree, &Pattern, &spec.clone().boot(Boot::None)).unwrap();
+    let mut bytes = image.write(&Pattern, Memory::default(), &mut ()).unwrap();
     bytes.quiet();
     let start = |role| image.partitions().iter().find(|p| p.role == role).map(|p| p.offset);
     Base {
