@@ -61,7 +61,12 @@ impl Reading {
             }
             // Pages may be empty, and others still follow.
             match answer.next_token() {
-                Some(token) if !token.is_empty() => page = Some(token.to_owned()),
+                Some(token) if !token.is_empty() => {
+                    if page.as_deref() == Some(token) {
+                        return Err(Fault::senseless(call, "the same page again and again"));
+                    }
+                    page = Some(token.to_owned());
+                }
                 _ => return Ok(listing),
             }
         }

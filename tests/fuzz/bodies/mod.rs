@@ -14,5 +14,7 @@ pub mod draw;
 pub mod fsck;
 pub mod memory;
 pub mod mutate;
+#[cfg(feature = "ebs")]
+pub mod pull;
 pub mod same;
 pub mod tree;
