@@ -63,6 +63,7 @@ soak:
 	LFS_IMAGE_SOAK=500 cargo test --workspace --test image -- --nocapture soak::
 	LFS_IMAGE_STORM=200 cargo test --workspace --test push -- --nocapture storm::
 	LFS_IMAGE_CUTS=20 cargo test --workspace --test cli -- --nocapture a_filesystem_wears_well
+	LFS_IMAGE_CASES=5000 cargo test --workspace --test cli -- --nocapture random_trees_come_back
 
 supply:
 	scripts/supply.sh all
