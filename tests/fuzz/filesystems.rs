@@ -1,5 +1,7 @@
 //! What the command makes of the root filesystem of a disk that is damaged: its own reader, from its own sources.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use lfs_image::check::check_public;
 use lfs_image::host::Target;
 use lfs_image::image::Disk;
@@ -38,5 +40,9 @@ pub fn filesystems(image: &Memory, disk: Option<&Disk>) {
     for target in [Target::Qemu, Target::Ec2] {
         let _ = disk.check(&tree, &store, target);
     }
-    let _ = check_public(&tree, &store);
+    // It reads all there is, which takes ten times as long as everything before.
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    if RUNS.fetch_add(1, Ordering::Relaxed).is_multiple_of(32) {
+        let _ = check_public(&tree, &store);
+    }
 }

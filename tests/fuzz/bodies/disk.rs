@@ -151,7 +151,7 @@ fn base(spec: &ImageSpec) -> Base {
         tree.insert(NodeId::ROOT, b"boot", meta.clone(), Kind::Directory(Directory::default())).unwrap();
     for n in 0..200 {
         let name = format!("file-{n}-{}", "x".repeat(n % 90));
-        tree.insert(boot, name.as_bytes(), meta.clone(), Kind::File(Content::bytes(vec![7; 100 * n])))
+        tree.insert(boot, name.as_bytes(), meta.clone(), Kind::File(Content::bytes(vec![7; 10 * n])))
             .unwrap();
     }
     let mut add =
