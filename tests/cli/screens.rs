@@ -136,4 +136,10 @@ fn a_bar_fits_and_tells_the_truth() {
     let shape = without_numbers(rest);
     assert!(shape.starts_with("] # *iB/# *iB  "), "{shape}");
     assert!(shape.contains("iB/s  ") || shape.contains("B/s  "), "{shape}");
+    // How fast and for how long depends on who else is at work.
+    let (until_rate, left) = shape.rsplit_once("  ").unwrap();
+    let until_rate = until_rate.replace("  # B/s", "  # *iB/s");
+    assert!(left.chars().count() <= 4, "{bar}");
+    let bar: String = std::iter::repeat_n('=', 6).chain(['>']).chain(std::iter::repeat_n(' ', 17)).collect();
+    is_kept("bar", &format!("  write  [{bar}{until_rate}  LEFT"));
 }
