@@ -230,3 +230,34 @@ fn directories_of_all_times() {
     );
     survives(&image, folder.path(), "times");
 }
+
+/// What a machine that lost its power leaves: the journal knows better than the blocks.
+#[test]
+fn a_journal_that_was_not_replayed() {
+    if !judge::require(&["debugfs", "e2fsck"]) {
+        return;
+    }
+    let folder = scratch();
+    let image = folder.path().join("out.img");
+    crate::raw(
+        &crate::fixture("gnu-posix.tar"),
+        &image,
+        &["--boot", "none", "--table", "none", "--size", "64M"],
+    );
+    must(Command::new("debugfs").args(["-w", "-R", "feature needs_recovery"]).arg(&image));
+    let output = lfs_image().arg("ls").arg(&image).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("its journal has changes"), "{}", errors(&output));
+    let output = lfs_image().arg("inspect").arg(&image).output().unwrap();
+    assert!(output.status.success() && errors(&output).contains("its journal has changes"), "{output:?}");
+    // What the message says helps.
+    let status = Command::new("e2fsck")
+        .arg("-p")
+        .arg(&image)
+        .env("PATH", crate::support::path())
+        .output()
+        .unwrap()
+        .status;
+    assert!(matches!(status.code(), Some(0 | 1)), "{status}");
+    must(lfs_image().arg("ls").arg(&image));
+}
