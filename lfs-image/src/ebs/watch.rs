@@ -10,12 +10,12 @@ use crate::error::Result;
 /// use lfs_image::ebs::{Settings, Source, Transfer, Watch};
 /// # use lfs_image::image::Boot;
 /// # use lfs_image::tree::NoStore;
-/// # use lfs_image::{Image, ImageSpec, Result, Tree};
+/// # use lfs_image::{Image, ImageSpec, Tree};
 ///
 /// struct Percent(u64);
 ///
 /// impl Watch for Percent {
-///     fn at(&mut self, transfer: &Transfer) -> Result<()> {
+///     fn at(&mut self, transfer: &Transfer) -> lfs_image::Result<()> {
 ///         self.0 = 100 * transfer.done / transfer.total.max(1);
 ///         Ok(())
 ///     }
