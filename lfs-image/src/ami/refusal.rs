@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 ///
 /// /// The IAM action that is missing, if that is why.
 /// fn missing(error: &lfs_image::Error) -> Option<String> {
-///     let mut causes = std::iter::successors(error.source(), |cause| cause.source());
+///     let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
 ///     let refusal = causes.find_map(|cause| cause.downcast_ref::<Refusal>())?;
 ///     refusal.is_denied().then(|| refusal.action())
 /// }
