@@ -50,6 +50,11 @@ check:
 	cargo clippy -p lfs-image --locked -- -D warnings
 	cargo clippy -p lfs-image --no-default-features --locked -- -D warnings
 	cargo clippy -p lfs-image --features ebs --locked -- -D warnings
+	@# The library's pages with every set of features that clippy has just looked at; with ami, they are the workspace's. Not with
+	@# aws-sdk-ec2: pages need that crate's metadata, which takes 7.5 GB to make, and it adds nothing public.
+	RUSTDOCFLAGS='-D warnings' cargo doc -p lfs-image --no-default-features --no-deps --locked
+	RUSTDOCFLAGS='-D warnings' cargo doc -p lfs-image --no-deps --locked
+	RUSTDOCFLAGS='-D warnings' cargo doc -p lfs-image --features ebs --no-deps --locked
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	@# The fuzz targets, which a workspace of their own keeps out of all this. Nothing is linked, so no C++ compiler is needed.
 	CUSTOM_LIBFUZZER_PATH=/nowhere/libfuzzer.a cargo check --manifest-path tests/fuzz/Cargo.toml --bins --locked
@@ -77,6 +82,7 @@ dist:
 
 dist-check:
 	scripts/dist-check.sh
+
 bench-push:
 	scripts/install-judges.sh bench
 	benches/push.sh

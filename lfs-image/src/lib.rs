@@ -40,7 +40,8 @@
 //! | hear what went wrong | [`Error`], [`ErrorKind`], [`Result`] |
 //! | send it to AWS | modules `ebs` (snapshots) and `ami` (machine images), with the features of these names |
 //!
-//! Programs to start from are in the crate's `examples`.
+//! Programs to start from are in the crate's `examples`. What has no example of its own is plain data, or is in the example of what it
+//! belongs to.
 //!
 //! # What it doesn't do
 //!

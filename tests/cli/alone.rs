@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{judge, must, project};
+use crate::support::{both, judge, must, project, run};
 
 #[test]
 fn a_static_program_runs_in_an_empty_directory() {
@@ -34,5 +34,9 @@ fn a_static_program_runs_in_an_empty_directory() {
     // A program that isn't, doesn't.
     let dynamic = must(Command::new("readelf").args(["-lW", env!("CARGO_BIN_EXE_lfs-image")]));
     assert!(dynamic.contains("INTERP"));
-    must(Command::new(project().join("scripts/chroot-check.sh")).arg(&program));
+    let output = run(Command::new(project().join("scripts/chroot-check.sh")).arg(&program));
+    assert!(output.status.success(), "{}", both(&output));
+    if !both(&output).contains("it runs in an empty directory") {
+        judge::skip(&both(&output));
+    }
 }

@@ -74,6 +74,36 @@ use crate::error::Result;
 use crate::image::Firmware;
 
 /// Makes machine images of snapshots, in one account and region.
+///
+/// # Examples
+///
+/// From an image to an AMI, which can be killed at any moment and run again:
+///
+/// ```no_run
+/// use std::sync::{Arc, atomic::AtomicBool};
+///
+/// use lfs_image::ami::{AmiSpec, Registrar};
+/// use lfs_image::ebs::{Aws, Connect, Settings, Source, Upload};
+/// # use lfs_image::tree::NoStore;
+/// # use lfs_image::{Image, ImageSpec, Tree};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (aws, settings) = (Aws::connect(&Connect::new())?, Settings::new());
+/// let registrar = Registrar::new(&aws, Arc::new(AtomicBool::new(false)));
+/// # let (tree, store) = (Tree::new(), NoStore);
+/// let image = Image::plan(tree, &store, &ImageSpec::new())?;
+/// let sent = Upload::new(&aws, &settings)
+///     .journal("push.journal".as_ref())
+///     .snapshots(&registrar)
+///     .run(&Source::plan(&image, &store), &mut ())?;
+/// registrar.wait_for_snapshot(&sent.snapshot_id, &mut |_| Ok(()))?;
+/// let (spec, firmware) = (AmiSpec::new("my-system-1"), image.firmware());
+/// let ami = registrar.register(&spec, &firmware, &sent.snapshot_id, sent.volume_gib, &mut |_| Ok(()))?;
+/// sent.forget_journal()?;
+/// println!("{}", ami.id);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Registrar<'a> {
     aws: &'a Aws,
@@ -209,6 +239,16 @@ impl Snapshots for Registrar<'_> {
 /// # Errors
 ///
 /// When there is no such time within four digits of years.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::ami::{seconds, utc};
+///
+/// assert_eq!(utc(1_798_761_600)?, "2027-01-01T00:00:00Z");
+/// assert_eq!(seconds("2027-01-01"), Some(1_798_761_600));
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 pub fn utc(seconds: i64) -> Result<String> {
     use aws_smithy_types::date_time::Format;
     aws_smithy_types::DateTime::from_secs(seconds)
@@ -216,7 +256,8 @@ pub fn utc(seconds: i64) -> Result<String> {
         .map_err(|e| crate::error::Error::input(format!("{seconds} seconds after 1970")).with_source(e))
 }
 
-/// Seconds since 1970 of a time such as `2027-01-01T00:00:00Z` or a day such as `2027-01-01`; none where it is neither.
+/// Seconds since 1970 of a time such as `2027-01-01T00:00:00Z` or a day such as `2027-01-01`; none where it is neither. [`utc`] has an
+/// example.
 #[must_use]
 pub fn seconds(time: &str) -> Option<i64> {
     use aws_smithy_types::date_time::Format;

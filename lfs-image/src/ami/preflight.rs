@@ -25,6 +25,30 @@ const PUBLIC_IMAGES: usize = 5;
 const MAX_GIB: u64 = 65_536;
 
 /// What is about to be done.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::sync::{Arc, atomic::AtomicBool};
+///
+/// use lfs_image::ami::{AmiSpec, Checks, Publication, Registrar};
+/// use lfs_image::ebs::{Aws, Connect, Encryption};
+/// use lfs_image::image::Firmware;
+///
+/// let aws = Aws::connect(&Connect::new())?;
+/// let registrar = Registrar::new(&aws, Arc::new(AtomicBool::new(false)));
+/// let mut firmware = Firmware::default();
+/// firmware.bios = true;
+/// let found = registrar.preflight(&Checks {
+///     ami: Some((&AmiSpec::new("my-system-1"), &firmware)),
+///     publication: &Publication::new().share_with("123456789012"),
+///     encryption: &Encryption::Account,
+///     blocks: 500,
+///     volume_gib: 8,
+/// })?;
+/// println!("{} millionths of a dollar; {:?}", found.estimate.microdollars, found.warnings);
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::exhaustive_structs, reason = "callers make it")]
 pub struct Checks<'a> {
@@ -40,7 +64,7 @@ pub struct Checks<'a> {
     pub volume_gib: u64,
 }
 
-/// What was found.
+/// What was found; [`Checks`] has an example.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Preflight {
@@ -57,6 +81,17 @@ pub struct Preflight {
 }
 
 /// What an upload takes.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::ami::Estimate;
+///
+/// // 250 MiB.
+/// let estimate = Estimate::new(500);
+/// assert_eq!((estimate.bytes, estimate.microdollars), (250 << 20, 3000));
+/// assert_eq!(estimate.millis_at_100_mbit, 20_971);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Estimate {

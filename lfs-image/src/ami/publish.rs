@@ -10,6 +10,20 @@ use crate::ebs::Encryption;
 use crate::error::{Error, Result};
 
 /// What is to become of an image once it is there.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::ami::{Publication, utc};
+///
+/// let publication = Publication::new()
+///     .copy_to("eu-west-1")
+///     .share_with("123456789012")
+///     .deprecate_at(utc(1_830_297_600)?)
+///     .parameter("/images/base");
+/// assert_eq!(publication.deprecated_at(), Some("2028-01-01T00:00:00Z"));
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Publication {
     pub(super) copy_to: Vec<String>,

@@ -7,6 +7,23 @@ use crate::error::{Error, ErrorKind};
 /// A service's refusal.
 ///
 /// It is the [`source`](std::error::Error::source) of the [`Error`] that comes of it.
+///
+/// # Examples
+///
+/// ```
+/// use std::error::Error;
+///
+/// use lfs_image::ami::Refusal;
+///
+/// /// The IAM action that is missing, if that is why.
+/// fn missing(error: &lfs_image::Error) -> Option<String> {
+///     let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
+///     let refusal = causes.find_map(|cause| cause.downcast_ref::<Refusal>())?;
+///     refusal.is_denied().then(|| refusal.action())
+/// }
+/// # let error = lfs_image::Error::new(lfs_image::ErrorKind::Io, "another cause");
+/// # assert_eq!(missing(&error), None);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Refusal {

@@ -63,10 +63,14 @@ impl BootMode {
 /// # Examples
 ///
 /// ```
-/// use lfs_image::ami::{AmiSpec, BootMode};
+/// use lfs_image::ami::{AmiSpec, Architecture, BootMode};
+/// use lfs_image::image::Firmware;
 ///
-/// let spec = AmiSpec::new("lfs-12.4").description("Linux From Scratch").boot_mode(BootMode::Uefi).tpm(false);
-/// # let _ = spec;
+/// let spec = AmiSpec::new("my-system-1").description("what I built").boot_mode(BootMode::Uefi).tpm(false);
+/// let mut firmware = Firmware::default();
+/// firmware.uefi_x86_64 = true;
+/// assert_eq!(spec.target(&firmware)?, (Architecture::X86_64, BootMode::Uefi));
+/// # Ok::<(), lfs_image::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct AmiSpec {
@@ -277,6 +281,16 @@ impl AmiSpec {
 /// # Errors
 ///
 /// When it is none, and why.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::ami::{check_name, nameable};
+///
+/// assert!(check_name("out (2).img").is_ok());
+/// assert!(check_name("größer").is_err());
+/// assert!(check_name(&nameable("größer")).is_ok());
+/// ```
 pub fn check_name(name: &str) -> Result<()> {
     if !(3..=128).contains(&name.len()) {
         let len = name.len();
@@ -290,7 +304,7 @@ pub fn check_name(name: &str) -> Result<()> {
     }
 }
 
-/// A name that an image can have, made of any text.
+/// A name that an image can have, made of any text; [`check_name`] has an example.
 #[must_use]
 pub fn nameable(text: &str) -> String {
     let fit = |c: char| if c.is_ascii_alphanumeric() || "()[]./-'@_".contains(c) { c } else { '-' };

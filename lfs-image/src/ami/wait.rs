@@ -18,7 +18,7 @@ const UNKNOWN: Duration = Duration::from_secs(120);
 /// A snapshot or an image takes seconds; a copy to the other end of the world, an hour.
 const LIMIT: Duration = Duration::from_secs(4 * 3600);
 
-/// What is waited for.
+/// What is waited for: what [`Registrar`](super::Registrar)'s closures hear, many times a second.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Waiting<'a> {

@@ -44,7 +44,32 @@ use crate::tree::{Entry, Merge, Tree, Xattrs};
 
 /// An archive to read: plain or compressed with gzip, zstd, xz or bzip2, which is told by its content.
 ///
-/// See the example of [`read_archives`].
+/// # Examples
+///
+/// A plain archive in a file, and a layer from a pipe:
+///
+/// ```
+/// use std::io::Cursor;
+///
+/// use lfs_image::{Input, ReadOptions, read_archives};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::io::{Seek as _, Write as _};
+/// # let archive = |name: &str| -> std::io::Result<Vec<u8>> {
+/// #     let mut tar = tar::Builder::new(Vec::new());
+/// #     tar.append_data(&mut tar::Header::new_gnu(), name, &[][..])?;
+/// #     tar.into_inner()
+/// # };
+/// # let mut file = tempfile::tempfile()?;
+/// # file.write_all(&archive("etc/fstab")?)?;
+/// # file.rewind()?;
+/// # let pipe = Cursor::new(archive("etc/motd")?);
+/// let inputs = [Input::file("rootfs.tar", file), Input::reader("standard input", pipe)];
+/// let (tree, _store) = read_archives(inputs, &ReadOptions::new("."), &mut |_done, _total| Ok(()))?;
+/// assert!(tree.lookup(b"etc/fstab").is_some() && tree.lookup(b"etc/motd").is_some());
+/// # Ok(())
+/// # }
+/// ```
 pub struct Input {
     name: String,
     bytes: Bytes,
@@ -77,6 +102,30 @@ impl fmt::Debug for Input {
 }
 
 /// How archives are read.
+///
+/// # Examples
+///
+/// An archive of somebody else's, which may hold more than it seems:
+///
+/// ```
+/// use std::io::Cursor;
+///
+/// use lfs_image::{ErrorKind, Input, ReadOptions, read_archives};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut tar = tar::Builder::new(Vec::new());
+/// # let mut header = tar::Header::new_gnu();
+/// # header.set_size(2000);
+/// # tar.append_data(&mut header, "large", &[7; 2000][..])?;
+/// # let archive = tar.into_inner()?;
+/// let mut options = ReadOptions::new(".");
+/// options.max_size = Some(1000);
+/// options.whiteouts = true;
+/// let read = read_archives([Input::reader("theirs.tar", Cursor::new(archive))], &options, &mut |_, _| Ok(()));
+/// assert_eq!(read.unwrap_err().kind(), ErrorKind::Capacity);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ReadOptions {

@@ -21,7 +21,28 @@ const GAP: u64 = 8 << 10;
 /// Small files are often read in about the order in which they lie, so once reads follow each other closely, more than
 /// was asked for is read, and the next ones are served from memory. A read elsewhere costs one system call, no more.
 ///
-/// [`read_archives`](crate::read_archives) makes it, and has an example.
+/// # Examples
+///
+/// ```
+/// use std::io::Cursor;
+///
+/// use lfs_image::tree::Kind;
+/// use lfs_image::{Input, ReadOptions, read_archives};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut tar = tar::Builder::new(Vec::new());
+/// # let mut header = tar::Header::new_gnu();
+/// # header.set_size(6);
+/// # tar.append_data(&mut header, "motd", &b"hello\n"[..])?;
+/// # let input = Input::reader("rootfs.tar", Cursor::new(tar.into_inner()?));
+/// let (tree, store) = read_archives([input], &ReadOptions::new("."), &mut |_, _| Ok(()))?;
+/// let motd = tree.lookup(b"motd").ok_or("there is no motd")?;
+/// if let Kind::File(content) = &tree.node(motd).kind {
+///     assert_eq!(content.read(&store, 0, content.size())?, b"hello\n");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
 pub struct Store {
     /// Source 0.

@@ -56,6 +56,26 @@ impl Severity {
 }
 
 /// Something that was found in a tree.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::check::Severity;
+/// use lfs_image::host::Target;
+/// use lfs_image::image::Boot;
+/// use lfs_image::tree::NoStore;
+/// use lfs_image::{Image, ImageSpec, Tree};
+///
+/// let image = Image::plan(Tree::new(), &NoStore, &ImageSpec::new().boot(Boot::None))?;
+/// let findings = image.check(&NoStore, Target::Ec2)?;
+/// for finding in &findings {
+///     println!("{finding} ({})", finding.mend);
+/// }
+/// // The worst come first, and names don't change.
+/// assert_eq!(findings[0].severity, Severity::Fatal);
+/// assert!(findings.iter().any(|finding| finding.id == "kernel-missing"));
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Finding {

@@ -40,6 +40,18 @@ pub enum Fstab {
 }
 
 /// A file of somebody's own, put into the tree before anything else is done to it.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::host::{HostSpec, OwnFile};
+/// use lfs_image::tree::Content;
+///
+/// let mut key = OwnFile::new("/etc/app/key", Content::bytes(*b"0123\n"), 0o640);
+/// key.meta.gid = 100;
+/// let mut host = HostSpec::default();
+/// host.files.push(key);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OwnFile {

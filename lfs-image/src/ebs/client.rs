@@ -37,7 +37,16 @@ pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// Where the account is, and who asks. The default is what the `aws` command would use.
 ///
-/// [`Upload`](super::Upload) has an example.
+/// # Examples
+///
+/// ```
+/// use lfs_image::ebs::{Aws, Connect};
+///
+/// let connect = Connect::new().region("eu-central-1").endpoint_url("http://localhost:4566");
+/// let aws = Aws::connect(&connect)?;
+/// assert_eq!(aws.region(), "eu-central-1");
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Connect {
     profile: Option<String>,
@@ -85,7 +94,7 @@ impl Connect {
 /// A connection to AWS. Profile, region and credentials are found as the `aws` command finds them: in its files, in the
 /// environment, from a login, from the instance that this runs on. So are proxies, and whom to trust (`AWS_CA_BUNDLE`).
 ///
-/// [`Upload`](super::Upload) has an example.
+/// [`Connect`] and [`Upload`](super::Upload) have examples.
 #[derive(Debug)]
 pub struct Aws {
     runtime: Runtime,

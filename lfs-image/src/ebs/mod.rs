@@ -77,7 +77,7 @@ use crate::error::Result;
 
 /// The calls to EC2 that a transfer needs: EBS itself can neither tell the state of a snapshot nor delete it.
 ///
-/// Both are called from the thread that started the transfer.
+/// Both are called from the thread that started the transfer. The module `ami` has one, its `Registrar`, with an example.
 pub trait Snapshots {
     /// The state of a snapshot; `None` where there is no such snapshot.
     ///

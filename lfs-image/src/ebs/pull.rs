@@ -24,6 +24,18 @@ use super::watch::{Phase, Watch};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A download that is about to be run.
+///
+/// # Examples
+///
+/// ```no_run
+/// use lfs_image::ebs::{Aws, Connect, Pull, Settings};
+///
+/// let aws = Aws::connect(&Connect::new())?;
+/// let settings = Settings::new().jobs(32);
+/// let pulled = Pull::new(&aws, "snap-0123456789abcdef0", "out.img".as_ref(), &settings).run(&mut ())?;
+/// println!("{} bytes, {} blocks of them not zero", pulled.len, pulled.blocks);
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Pull<'a> {
     aws: &'a Aws,
@@ -32,7 +44,7 @@ pub struct Pull<'a> {
     settings: &'a Settings,
 }
 
-/// An image that was made of a snapshot.
+/// An image that was made of a snapshot; [`Pull`] has an example.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Pulled {

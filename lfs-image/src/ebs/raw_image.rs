@@ -20,7 +20,30 @@ use crate::table::{self, CODE, Gpt, Label, SECTOR, Table};
 
 /// A raw image in a file or on a device.
 ///
-/// [`Upload`](super::Upload) has an example.
+/// # Examples
+///
+/// ```
+/// use lfs_image::ebs::{RawImage, Settings, Source};
+/// use lfs_image::image::Boot;
+/// use lfs_image::tree::NoStore;
+/// use lfs_image::{FileSink, Image, ImageSpec, Tree};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("out.img");
+/// let image = Image::plan(Tree::new(), &NoStore, &ImageSpec::new().boot(Boot::None))?;
+/// image.write(&NoStore, FileSink::create(&path)?, &mut ())?;
+///
+/// let raw = RawImage::open(&path)?;
+/// for note in raw.notes() {
+///     println!("{note}");
+/// }
+/// // Of a GiB, no more than what is allocated.
+/// let survey = Source::raw(&raw).survey(&Settings::new())?;
+/// assert!(survey.volume_gib == 1 && survey.blocks < 200, "{survey:?}");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct RawImage {
     path: PathBuf,

@@ -10,7 +10,22 @@ pub const BLOCK: u64 = 512 << 10;
 /// What a snapshot is to be like, and how to send it. The default is a snapshot as large as the image needs, encrypted where
 /// the account's default says so.
 ///
-/// [`Upload`](super::Upload) has an example.
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use lfs_image::ebs::{Encryption, Patience, Settings};
+///
+/// let mut patience = Patience::default();
+/// patience.give_up = Duration::from_secs(3600);
+/// let settings = Settings::new()
+///     .volume_gib(8)
+///     .description("my system")
+///     .tag("team", "base")
+///     .encryption(Encryption::DefaultKey)
+///     .patience(patience);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     pub(crate) volume_gib: Option<u64>,
@@ -123,6 +138,8 @@ impl Settings {
 }
 
 /// How long to try. None of these bounds how long a block may take on a slow line: what counts is that blocks arrive.
+///
+/// [`Settings`] has an example.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Patience {

@@ -15,7 +15,23 @@ use crate::raw::store::{Position, ReadAt};
 
 /// An image that a snapshot is made of.
 ///
-/// [`Upload`](super::Upload) has an example.
+/// # Examples
+///
+/// How much there is to send of an image that is written nowhere else:
+///
+/// ```
+/// use lfs_image::ebs::{BLOCK, Settings, Source};
+/// use lfs_image::image::Boot;
+/// use lfs_image::tree::NoStore;
+/// use lfs_image::{Image, ImageSpec, Tree};
+///
+/// let image = Image::plan(Tree::new(), &NoStore, &ImageSpec::new().boot(Boot::None))?;
+/// let source = Source::plan(&image, &NoStore);
+/// let survey = source.survey(&Settings::new())?;
+/// println!("{} bytes for a volume of {} GiB", survey.blocks * BLOCK, survey.volume_gib);
+/// assert!(survey.blocks * BLOCK < source.len() / 10);
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Source<'a>(Kind<'a>);
 

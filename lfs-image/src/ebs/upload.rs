@@ -99,7 +99,7 @@ pub struct Uploaded {
     pub(super) journal: Option<PathBuf>,
 }
 
-/// The blocks of a snapshot and the SHA-256 of each.
+/// The blocks of a snapshot and the SHA-256 of each: what [`verify`](super::verify) compares with.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Digests(pub(super) BTreeMap<u32, Digest>);
 
@@ -116,6 +116,22 @@ impl Uploaded {
 }
 
 /// An upload that failed.
+///
+/// # Examples
+///
+/// ```no_run
+/// use lfs_image::ebs::{Aws, Connect, RawImage, Settings, Source, Upload};
+///
+/// let (aws, settings) = (Aws::connect(&Connect::new())?, Settings::new());
+/// let image = RawImage::open("disk.img")?;
+/// if let Err(failure) = Upload::new(&aws, &settings).run(&Source::raw(&image), &mut ()) {
+///     eprintln!("{failure}");
+///     if let Some(left) = failure.left {
+///         eprintln!("{} is there still; `{}` removes it", left.snapshot_id, left.command());
+///     }
+/// }
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Failure {
@@ -143,7 +159,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// A pending snapshot that an upload left behind.
+/// A pending snapshot that an upload left behind; [`Failure`] has an example.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Leftover {

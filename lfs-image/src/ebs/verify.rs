@@ -28,6 +28,20 @@ pub enum Sample {
 /// # Errors
 ///
 /// When something differs, the service refuses, or `watch` ends it.
+///
+/// # Examples
+///
+/// ```no_run
+/// use lfs_image::ebs::{Aws, Connect, RawImage, Sample, Settings, Source, Upload, verify};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (aws, settings) = (Aws::connect(&Connect::new())?, Settings::new());
+/// let image = RawImage::open("disk.img")?;
+/// let sent = Upload::new(&aws, &settings).run(&Source::raw(&image), &mut ())?;
+/// verify(&aws, &sent.snapshot_id, &sent.digests, Sample::Blocks(100), &settings, &mut ())?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn verify(
     aws: &Aws,
     snapshot_id: &str,

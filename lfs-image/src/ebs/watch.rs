@@ -4,7 +4,29 @@ use crate::error::Result;
 
 /// Hears how far a transfer is, on the thread that started it, several times a second.
 ///
-/// [`Upload`](super::Upload) has an example.
+/// # Examples
+///
+/// ```
+/// use lfs_image::ebs::{Settings, Source, Transfer, Watch};
+/// # use lfs_image::image::Boot;
+/// # use lfs_image::tree::NoStore;
+/// # use lfs_image::{Image, ImageSpec, Tree};
+///
+/// struct Percent(u64);
+///
+/// impl Watch for Percent {
+///     fn at(&mut self, transfer: &Transfer) -> lfs_image::Result<()> {
+///         self.0 = 100 * transfer.done / transfer.total.max(1);
+///         Ok(())
+///     }
+/// }
+///
+/// let mut percent = Percent(0);
+/// # let image = Image::plan(Tree::new(), &NoStore, &ImageSpec::new().size(64 << 20).boot(Boot::None))?;
+/// Source::plan(&image, &NoStore).fingerprint(&Settings::new(), &mut percent)?;
+/// assert_eq!(percent.0, 100);
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 pub trait Watch {
     /// So far it is.
     ///

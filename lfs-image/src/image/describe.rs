@@ -5,6 +5,24 @@ use std::fmt;
 use super::plan::{Image, Table};
 
 /// A stretch of a planned image.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::image::Boot;
+/// use lfs_image::tree::NoStore;
+/// use lfs_image::{Image, ImageSpec, Tree};
+///
+/// let image = Image::plan(Tree::new(), &NoStore, &ImageSpec::new().boot(Boot::None))?;
+/// let mut end = 0;
+/// for region in image.regions() {
+///     println!("{:>12} {:>12} {}", region.offset, region.len, region.what);
+///     assert_eq!(region.offset, end);
+///     end += region.len;
+/// }
+/// assert_eq!(end, image.len());
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Region {

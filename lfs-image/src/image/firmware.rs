@@ -8,6 +8,23 @@ use crate::error::Result;
 use crate::fat;
 
 /// Which firmwares find something to start on a disk, and on which machines.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::image::{Boot, Firmware};
+/// use lfs_image::tree::NoStore;
+/// use lfs_image::{Image, ImageSpec, Tree};
+///
+/// let image = Image::plan(Tree::new(), &NoStore, &ImageSpec::new().boot(Boot::None))?;
+/// assert!(image.firmware().is_none());
+///
+/// // What is known of an image from elsewhere.
+/// let mut firmware = Firmware::default();
+/// firmware.uefi_x86_64 = true;
+/// assert!(!firmware.is_none());
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Firmware {

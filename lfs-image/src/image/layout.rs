@@ -49,6 +49,20 @@ impl Role {
 }
 
 /// A partition of an image.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::image::{Boot, Role};
+/// use lfs_image::tree::NoStore;
+/// use lfs_image::{Image, ImageSpec, Tree};
+///
+/// let image = Image::plan(Tree::new(), &NoStore, &ImageSpec::new().boot(Boot::None))?;
+/// let root = image.partitions().iter().find(|p| p.role == Role::Root).expect("every image has one");
+/// println!("root=PARTUUID={}: mount -o loop,offset={}", root.partuuid, root.offset);
+/// assert_eq!((root.number, root.offset), (2, 2 << 20));
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Partition {

@@ -44,6 +44,23 @@ impl Action {
 }
 
 /// A change of the root filesystem that wasn't in any archive.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::host::HostSpec;
+/// use lfs_image::image::Boot;
+/// use lfs_image::tree::{Action, NoStore};
+/// use lfs_image::{Image, ImageSpec, Tree};
+///
+/// let mut host = HostSpec::nothing();
+/// host.hostname = Some("build-7".into());
+/// let image = Image::plan(Tree::new(), &NoStore, &ImageSpec::new().boot(Boot::None).host(host))?;
+/// let edit = image.edits().iter().find(|edit| edit.path == "/etc/hostname").expect("it was asked for");
+/// assert_eq!(edit.action, Action::Make);
+/// assert!(edit.diff.contains("+build-7"));
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Change {

@@ -23,7 +23,7 @@ use super::walk::{Walk, follow};
 use super::{Content, Device, Directory, Kind, Meta, NodeId, Tree, XattrSet, Xattrs};
 use crate::error::{Error, Result};
 
-/// One entry of an archive.
+/// One entry of an archive; the example of [`Merge`] makes some.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The path as the archive has it.

@@ -39,6 +39,21 @@ impl XattrSet {
 }
 
 /// Owner, permissions, times and attributes of an inode.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::tree::{Meta, Times, Timestamp};
+///
+/// let built = Timestamp::from_secs(1_700_000_000);
+/// let read = Timestamp::from_secs(1_700_000_100);
+/// let mail = Meta {
+///     gid: 34,
+///     times: Some(Box::new(Times { atime: Some(read), ..Times::default() })),
+///     ..Meta::new(0o2775, built)
+/// };
+/// assert_eq!((mail.uid, mail.gid), (0, 34));
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Meta {
     /// Permission bits with set-user-ID, set-group-ID and sticky: `0o7777` at most.
@@ -75,6 +90,20 @@ pub struct Times {
 }
 
 /// What an inode is.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::tree::{Device, Kind, Meta, NodeId};
+/// use lfs_image::Tree;
+///
+/// let mut tree = Tree::new();
+/// tree.insert(NodeId::ROOT, b"console", Meta::default(), Kind::CharDevice(Device { major: 5, minor: 1 }))?;
+/// tree.insert(NodeId::ROOT, b"bin", Meta::default(), Kind::Symlink(b"usr/bin"[..].into()))?;
+/// let bin = tree.lookup(b"bin").map(|id| &tree.node(id).kind);
+/// assert!(matches!(bin, Some(Kind::Symlink(target)) if **target == *b"usr/bin"));
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// A directory.
@@ -111,7 +140,23 @@ impl Kind {
 
 /// A directory's entries in byte order of their names, without `.` and `..`.
 ///
-/// [`Tree::insert`](super::Tree::insert) and [`Tree::link`](super::Tree::link) fill it; the example of [`Tree`](super::Tree) makes one.
+/// [`Tree::insert`](super::Tree::insert) and [`Tree::link`](super::Tree::link) fill it.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::tree::{Content, Directory, Kind, Meta, NodeId};
+/// use lfs_image::Tree;
+///
+/// let mut tree = Tree::new();
+/// let etc = tree.insert(NodeId::ROOT, b"etc", Meta::default(), Kind::Directory(Directory::default()))?;
+/// for name in [&b"passwd"[..], b"fstab"] {
+///     tree.insert(etc, name, Meta::default(), Kind::File(Content::empty()))?;
+/// }
+/// let names = tree.node(etc).as_directory().map(|directory| directory.iter().map(|(name, _)| name).collect());
+/// assert_eq!(names, Some(vec![&b"fstab"[..], b"passwd"]));
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Directory {
     pub(super) entries: BTreeMap<Name, NodeId>,
@@ -306,7 +351,19 @@ impl Content {
 
 /// An inode: attributes, what it is, how many names it has.
 ///
-/// [`Tree::node`](super::Tree::node) gives it out; see the example of [`Tree`](super::Tree).
+/// # Examples
+///
+/// ```
+/// use lfs_image::tree::{Content, Kind, Meta, NodeId};
+/// use lfs_image::Tree;
+///
+/// let mut tree = Tree::new();
+/// let gzip = tree.insert(NodeId::ROOT, b"gzip", Meta::default(), Kind::File(Content::empty()))?;
+/// tree.link(NodeId::ROOT, b"gunzip", gzip)?;
+/// let node = tree.node(gzip);
+/// assert_eq!((node.kind.noun(), node.names()), ("file", 2));
+/// # Ok::<(), lfs_image::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Node {
     /// Owner, permissions, times, attributes.
