@@ -1,9 +1,10 @@
 //! What was typed, as the library wants it.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use lfs_image::image::{Boot, GrubConfig, InodeCount, PartitionTable};
-use lfs_image::{ImageSpec, ReadOptions};
+use lfs_image::{Image, ImageSpec, ReadOptions};
 
 use crate::cli::{ArchiveArgs, BootMethod, Check, GrubCfg, ImageArgs, Inspect, Raw, Table};
 
@@ -63,6 +64,15 @@ impl ImageArgs {
             spec = spec.time(time);
         }
         spec
+    }
+
+    /// A filesystem is as old as the newest that is in it; e2fsck finds fault with one that was written more than a day after its own
+    /// clock.
+    pub(crate) fn future_warning(&self, image: &Image) -> Option<String> {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        let (newest, now) = (image.tree().newest_mtime(), i64::try_from(since_1970.as_secs()).ok()?);
+        (self.time.is_none() && newest.sec > now.saturating_add(86400))
+            .then(|| format!("its newest time, @{}, is in the future: e2fsck will complain", newest.sec))
     }
 
     /// The partition table that was asked for.

@@ -109,6 +109,9 @@ fn images_that_lie() {
     }
 }
 
+/// What is done to the bytes of an image.
+type Lie<'a> = &'a dyn Fn(&mut [u8]);
+
 /// Numbers that a reader would believe at its own risk, where no checksum gives them away.
 #[test]
 fn numbers_that_lie() {
@@ -140,7 +143,7 @@ fn numbers_that_lie() {
             .map_or_else(|| text.parse().unwrap(), |hex| usize::from_str_radix(hex, 16).unwrap())
     };
     let inode = number("located at block ") * 4096 + number("offset ");
-    let lies: [(&str, &dyn Fn(&mut [u8])); 5] = [
+    let lies: [(&str, Lie<'_>); 5] = [
         ("how many pairs the node of a hash tree has", &|b| b[dir + 0x22..dir + 0x24].fill(0xff)),
         ("how long a link is", &|_| {}),
         ("how many blocks a group has", &|b| {
@@ -194,8 +197,8 @@ fn numbers_that_lie() {
             }
             let said = survives(&image, folder.path(), what);
             // Groups of blocks are nothing that is needed to read files; without checksums the hash isn't, either.
-            let passes = what.contains("group") && !has_checksums || what.contains("hash") && !has_checksums;
-            assert_eq!(said.iter().all(|said| said.is_empty()), passes, "{what} {has_checksums}: {said:?}");
+            let passes = !has_checksums && (what.contains("group") || what.contains("hash"));
+            assert_eq!(said.iter().all(String::is_empty), passes, "{what} {has_checksums}: {said:?}");
         }
     }
 }

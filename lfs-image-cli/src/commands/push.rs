@@ -80,7 +80,8 @@ impl Content {
         let spec = args.image.spec().host(args.host.spec(Some(TargetName::Ec2))?);
         let image = Image::plan(tree, &store, &spec)
             .map_err(|error| Step::Plan { exact: args.image.size.is_some() }.explain(error))?;
-        let report = Report::of_plan(&image, args.image.table(), Input { archives, entries, bytes });
+        let mut report = Report::of_plan(&image, args.image.table(), Input { archives, entries, bytes });
+        report.warnings.extend(args.image.future_warning(&image));
         report.warn(ui);
         ui.step("plan", format_args!("{}", report.outline()));
         for note in image.boot_notes() {

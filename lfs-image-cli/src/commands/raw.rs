@@ -41,7 +41,8 @@ pub(crate) fn run(args: &Raw, ui: Ui) -> Result<(), Failure> {
         Image::plan(tree, &store, &spec)
             .map_err(|error| Step::Plan { exact: args.image.size.is_some() }.explain(error))?
     };
-    let report = Report::of_plan(&image, args.image.table(), Input { archives, entries, bytes });
+    let mut report = Report::of_plan(&image, args.image.table(), Input { archives, entries, bytes });
+    report.warnings.extend(args.image.future_warning(&image));
     report.warn(ui);
     let Some(out) = out else {
         report.with_regions(image.regions()).with_diffs().show(ui)?;

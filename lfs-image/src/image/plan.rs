@@ -1,7 +1,5 @@
 //! The disk as a value.
 
-use std::time::SystemTime;
-
 use sha2::{Digest as _, Sha256};
 
 use super::boot::{self, Esp, disk_signature, partition_uuid};
@@ -85,8 +83,7 @@ impl Image {
         let options = ext4_options(spec, &seed, time)?;
         let boot = boot::plan(&mut editor, spec, &seed, options.uuid)?;
         let place = boot::place(spec, boot.as_ref(), &seed, options.uuid);
-        let mut notes = configure::apply(&mut editor, &spec.host, &place, boot.is_some())?;
-        notes.warnings.extend(from_the_future(spec, time));
+        let notes = configure::apply(&mut editor, &spec.host, &place, boot.is_some())?;
         let edits = editor.finish();
         let payload = boot.as_ref().and_then(|plan| plan.payload.as_ref()).map_or(0, Blob::len);
         if spec.esp.is_some() && spec.table == PartitionTable::None {
@@ -320,15 +317,6 @@ impl Table {
             Self::None { .. } => (Vec::new(), Vec::new()),
         }
     }
-}
-
-/// A filesystem is as old as the newest that is in it; e2fsck finds fault with one that was written more than a day after its own
-/// clock. Only this warning knows what time it is: the image is a function of what it is made from.
-fn from_the_future(spec: &ImageSpec, time: Timestamp) -> Option<String> {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    let future =
-        spec.time.is_none() && time.sec > i64::try_from(since_1970.as_secs()).ok()?.saturating_add(86400);
-    future.then(|| format!("its newest time, @{}, is in the future: e2fsck will complain", time.sec))
 }
 
 fn ext4_options(spec: &ImageSpec, seed: &Seed, time: Timestamp) -> Result<ext4::Options> {
