@@ -83,11 +83,12 @@ pub(crate) fn parse_faults(json: &[u8]) -> Result<Vec<Fault>, String> {
     serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
-/// Replaces the script.
+/// Replaces the script. What was fatal under the old one may not be any more, so whoever comes back has a reason.
 pub(crate) fn arm(shared: &Shared, faults: Vec<Fault>) {
     let mut state = shared.state();
     state.config.faults.clone_from(&faults);
     state.script = faults.into_iter().map(Armed::new).collect();
+    state.snapshots.iter_mut().for_each(|snapshot| snapshot.fatal = None);
 }
 
 fn configure(shared: &Shared, json: &[u8]) -> Result<(), String> {
