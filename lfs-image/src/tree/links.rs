@@ -2,13 +2,22 @@
 //!
 //! Such a name is held by a placeholder inode, so that every later entry treats it as the name it is: it can be
 //! replaced, and other hard links can bind to it. At the end of the archive the names that are still there are given
-//! to the inode that the target's path names by then.
+//! to the inode that the target's path names by then. A placeholder whose names were all replaced makes room for
+//! another inode like any other, so what is kept for it means nothing unless its place still holds one.
 
 use std::collections::BTreeMap;
 
 use super::path::show;
-use super::{Kind, Meta, NodeId, Tree};
+use super::{Device, Kind, Meta, NodeId, Tree};
 use crate::error::{Error, Result};
+
+/// What a placeholder is: a device that no archive can name.
+const PLACEHOLDER: Kind = Kind::CharDevice(Device { major: u32::MAX, minor: u32::MAX });
+
+/// Whether an inode is a placeholder.
+pub(super) fn is_placeholder(kind: &Kind) -> bool {
+    matches!(kind, Kind::CharDevice(Device { major: u32::MAX, minor: u32::MAX }))
+}
 
 /// Hard links that wait for their targets.
 #[derive(Debug, Default)]
@@ -27,11 +36,6 @@ struct Waiting {
 }
 
 impl Forward {
-    /// Whether an inode is a placeholder.
-    pub(super) fn is_placeholder(&self, id: NodeId) -> bool {
-        self.by_placeholder.contains_key(&id)
-    }
-
     /// Names a placeholder for a link to the path `target`.
     pub(super) fn wait(
         &mut self,
@@ -41,8 +45,7 @@ impl Forward {
         target: &[u8],
         entry: String,
     ) -> Result<()> {
-        // Any kind without content will do; the placeholder never outlives the merge.
-        let id = tree.insert(parent, name, Meta::default(), Kind::Fifo)?;
+        let id = tree.insert(parent, name, Meta::default(), PLACEHOLDER)?;
         let names = vec![(parent, name.into())];
         self.by_placeholder.insert(id, Waiting { entry, target: target.to_vec(), names });
         Ok(())
@@ -65,8 +68,12 @@ impl Forward {
     ) -> Result<()> {
         let waiting = std::mem::take(&mut self.by_placeholder);
         let mut known: BTreeMap<NodeId, NodeId> = BTreeMap::new();
+        let is_there = |tree: &Tree, id: NodeId| {
+            let node = tree.node(id);
+            node.names() > 0 && is_placeholder(&node.kind)
+        };
         for (placeholder, link) in &waiting {
-            if tree.node(*placeholder).names() == 0 {
+            if !is_there(tree, *placeholder) {
                 continue; // every name of it was replaced
             }
             // A chain of links that wait for each other ends at an inode, or nowhere.
@@ -80,7 +87,7 @@ impl Forward {
                 if let Some(inode) = known.get(&found) {
                     break *inode;
                 }
-                let Some(next) = waiting.get(&found) else { break found };
+                let Some(next) = waiting.get(&found).filter(|_| is_there(tree, found)) else { break found };
                 if chain.len() > waiting.len() {
                     return Err(Error::input(format!(
                         "{}: a hard link to `{}`, which leads back to itself",

@@ -18,6 +18,7 @@ pub(crate) mod text;
 mod walk;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use crate::raw::store::{NoStore, Position, ReadAt};
 pub use crate::raw::time::Timestamp;
@@ -51,8 +52,10 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct Tree {
     nodes: Vec<Node>,
-    xattrs: Vec<Xattrs>,
-    interned: BTreeMap<Xattrs, XattrSet>,
+    xattrs: Vec<Arc<Xattrs>>,
+    interned: BTreeMap<Arc<Xattrs>, XattrSet>,
+    /// Inodes without names whose places may be used again: while a [`Merge`] has the tree, which gives no ids out.
+    unused: Option<Vec<NodeId>>,
 }
 
 impl Default for Tree {
@@ -77,7 +80,7 @@ impl Tree {
             kind: Kind::Directory(Directory::default()),
             names: 1,
         };
-        Self { nodes: vec![root], xattrs: vec![Xattrs::new()], interned: BTreeMap::new() }
+        Self { nodes: vec![root], xattrs: vec![Arc::default()], interned: BTreeMap::new(), unused: None }
     }
 
     /// The inode of an id that this tree gave out.
@@ -104,7 +107,7 @@ impl Tree {
 
     /// All sets that were ever interned.
     pub(crate) fn sets(&self) -> impl Iterator<Item = &Xattrs> {
-        self.xattrs.iter()
+        self.xattrs.iter().map(|set| &**set)
     }
 
     /// The set with these attributes.
@@ -135,7 +138,8 @@ impl Tree {
         }
         let number = u32::try_from(self.xattrs.len())
             .map_err(|_| Error::capacity("more than 4,294,967,295 different sets of extended attributes"))?;
-        self.xattrs.push(xattrs.clone());
+        let xattrs = Arc::new(xattrs);
+        self.xattrs.push(Arc::clone(&xattrs));
         self.interned.insert(xattrs, XattrSet(number));
         Ok(XattrSet(number))
     }
@@ -160,9 +164,15 @@ impl Tree {
             .ok()
             .filter(|n| *n < u32::MAX - 16)
             .ok_or_else(|| Error::capacity("more than 4,294,967,279 inodes"))?;
-        let id = NodeId(number);
         self.directory_mut(parent)?; // before the node exists, so that nothing is left behind
-        self.nodes.push(Node { meta, kind, names: 0 });
+        let node = Node { meta, kind, names: 0 };
+        let id = if let Some(id) = self.unused.as_mut().and_then(Vec::pop) {
+            self.nodes[id.index()] = node;
+            id
+        } else {
+            self.nodes.push(node);
+            NodeId(number)
+        };
         let replaced = self.bind(parent, name, id)?;
         Ok((id, replaced))
     }
@@ -232,6 +242,9 @@ impl Tree {
             // A fifo holds nothing: the node is a tombstone now.
             if let Kind::Directory(directory) = std::mem::replace(&mut node.kind, Kind::Fifo) {
                 doomed.extend(directory.entries.into_values());
+            }
+            if let Some(unused) = &mut self.unused {
+                unused.push(id);
             }
         }
     }

@@ -53,6 +53,7 @@ impl Tree {
             }
         }
         self.nodes.truncate(named as usize);
+        self.unused = None;
     }
 }
 

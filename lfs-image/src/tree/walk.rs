@@ -1,5 +1,6 @@
 //! From a path to a directory: through symbolic links, inside the image, remembering where the last walk went.
 
+use super::links::is_placeholder;
 use super::path::show;
 use super::{Kind, Meta, NodeId, Tree};
 use crate::error::{Error, Result};
@@ -78,6 +79,10 @@ fn step(
         Kind::Directory(_) => Ok(id),
         Kind::Symlink(target) => follow(tree, at, target, hops)
             .map_err(|fault| Error::input(format!("`{}` is a symbolic link to {fault}", show(shown)))),
+        kind if is_placeholder(kind) => Err(Error::input(format!(
+            "`{}` is a hard link to what hasn't come yet, not a directory",
+            show(shown)
+        ))),
         other => Err(Error::input(format!("`{}` is a {}, not a directory", show(shown), other.noun()))),
     }
 }
