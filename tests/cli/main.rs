@@ -4,6 +4,7 @@
 
 mod alone;
 mod bad;
+mod bombs;
 mod boot;
 mod boot_bios;
 mod boot_refused;

@@ -2,8 +2,8 @@
 //!
 //! What extended headers (`x`, `g`) and GNU tar's long names (`L`, `K`) say is gathered until the entry that they belong to
 //! comes; a size in there is that entry's and no other header's. An archive ends with two blocks of zeros, or at the end
-//! of its file; what follows the zeros is ignored. A single block of zeros ends it only if no header follows, because then it is
-//! a hole in a damaged archive.
+//! of its file, which is no sign that it was cut: some writers leave the zeros off. What follows them is ignored. A single
+//! block of zeros ends it only if no header follows, because then it is a hole in a damaged archive.
 //!
 //! Typeflags beyond POSIX: `D` (GNU tar's incremental dumps) is a directory whose list of names is passed over; `V` (volume
 //! label) is passed over; `S` and the PAX sparse files are in [`sparse`](super::sparse); `M` (continued from another volume)
@@ -42,6 +42,8 @@ pub(super) struct Entries<'a> {
     long_link: Option<Vec<u8>>,
     /// Whether an extended header was seen, so that the archive is in pax format.
     is_pax: bool,
+    /// Whether there was an entry.
+    any: bool,
     buf: Vec<u8>,
 }
 
@@ -55,6 +57,7 @@ impl<'a> Entries<'a> {
             long_name: None,
             long_link: None,
             is_pax: false,
+            any: false,
             buf: Vec::new(),
         }
     }
@@ -69,7 +72,10 @@ impl<'a> Entries<'a> {
                         "the archive ends early, at byte {at}: the entry of an extended header is missing"
                     )));
                 }
-                self.source.drain()?;
+                self.source.drain().map_err(|error| match self.any {
+                    true => error,
+                    false => error.context("the archive has no entries"),
+                })?;
                 return Ok(None);
             };
             let named = |error: Error| error.context(format!("the header at byte {at}"));
@@ -101,6 +107,7 @@ impl<'a> Entries<'a> {
                 _ => {
                     let local = self.local.take().unwrap_or_default();
                     let (path, link) = self.names(&header, &local);
+                    self.any = true;
                     return match self.entry(&header, local, &path, link) {
                         Ok((meta, kind, xattrs)) => {
                             Ok(Some((Entry { path, offset: at, meta, kind }, xattrs)))
@@ -123,7 +130,11 @@ impl<'a> Entries<'a> {
 
     /// The next header; none at the archive's end.
     fn header(&mut self, at: u64) -> Result<Option<Header>> {
-        let Some(block) = self.block()? else { return Ok(None) };
+        let Some(block) = self.block()? else {
+            // GNU tar takes it without a word, and so do archives that programs glue together.
+            tracing::warn!(at, "the archive has no end marker: if it was cut there, entries are missing");
+            return Ok(None);
+        };
         if block == [0; BLOCK] {
             if let Some(next) = self.source.peek(BLOCK)?.first_chunk::<BLOCK>()
                 && *next != [0; BLOCK]
@@ -287,10 +298,11 @@ impl<'a> Entries<'a> {
             ctime: local.ctime.over(&global.ctime),
             crtime: local.crtime.over(&global.crtime),
         };
-        // Old archives have the file type here, too.
-        let [.., high, low] = number(&header.mode, "mode")?.to_be_bytes();
+        // Old archives have the file type here, too, which makes 16 bits.
+        let mode = number(&header.mode, "mode")?;
+        let mode = u16::try_from(mode).map_err(|_| format!("its mode field is {mode}, which is no mode"))?;
         Ok(Meta {
-            mode: u16::from_be_bytes([high, low]) & 0o7777,
+            mode: mode & 0o7777,
             uid: owner(local.uid.over(&global.uid), &header.uid, "uid")?,
             gid: owner(local.gid.over(&global.gid), &header.gid, "gid")?,
             mtime,

@@ -27,6 +27,7 @@ mod xattr;
 use std::fmt;
 use std::fs::File;
 use std::io::{Cursor, Read, Seek};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 
@@ -132,7 +133,8 @@ pub struct ReadOptions {
     /// Where the temporary file for content is made, if one is needed: without a name, readable by nobody else.
     pub spool_dir: PathBuf,
     /// The most bytes of content that may be unpacked to that file; a compressed archive of a few kilobytes can hold
-    /// terabytes.
+    /// terabytes. All else that comes out of compressed or piped archives (headers, padding, what is skipped, what follows
+    /// the end) may be as much again and 64 MiB.
     pub max_size: Option<u64>,
     /// Whether `.wh.name` and `.wh..wh..opq` remove what earlier archives have; see [`Merge::whiteouts`].
     pub whiteouts: bool,
@@ -158,7 +160,9 @@ impl ReadOptions {
 /// # Errors
 ///
 /// When an archive can't be read, is damaged, has no entries (the first one), or holds what no image can; the message
-/// names the archive, the entry and where its header is.
+/// names the archive, the entry and where its header is. A stream with more than 64 MiB behind the archive's end is
+/// refused. A plain archive that was cut between two entries can't be told from one that was written without an end
+/// marker, and is taken as GNU tar takes it; compressed ones have ends of their own.
 ///
 /// # Examples
 ///
@@ -227,6 +231,7 @@ fn read_one(
     let fault = |e| Error::io(format!("read {name}"), e);
     let mut total = None;
     let mut watched = None;
+    let mut is_device = false;
     let mut reader: Box<dyn Read + Send> = match bytes {
         Bytes::Reader(reader) => reader,
         Bytes::File(mut file) => {
@@ -253,6 +258,8 @@ fn read_one(
                 let file = file.try_clone().map_err(fault)?;
                 watched = Some((Stamp::of(name, &file)?, file));
             }
+            let kind = metadata.file_type();
+            is_device = kind.is_block_device() || kind.is_char_device();
             Box::new(file)
         }
     };
@@ -262,7 +269,9 @@ fn read_one(
         tracing::debug!(archive = name, ?compression, "unpacked to a temporary file");
         spool.open()?;
         let chunks = Chunks::start(name, Box::new(Cursor::new(head).chain(reader)), compression, total)?;
-        read_entries(&mut Stream::new(chunks, spool, progress), merge, &mut |_, _| Ok(()))
+        // What follows an archive on a device was there before it, and nobody waits for it to be read.
+        let to_end = !is_device || compression != Compression::Plain;
+        read_entries(&mut Stream::new(chunks, spool, progress, to_end), merge, &mut |_, _| Ok(()))
     };
     let outcome = read();
     // Not every stream has a checksum of its content, and damage that somebody is just doing is better called that.
@@ -363,4 +372,128 @@ fn read_entries(
     let (done, total) = entries.progress();
     progress(done, total)?;
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::repeat;
+
+    use super::header::BLOCK;
+    use super::*;
+
+    fn header(name: &[u8], kind: u8, size: u64, mode: &[u8; 8]) -> Vec<u8> {
+        let mut block = vec![0; BLOCK];
+        block[..name.len()].copy_from_slice(name);
+        block[100..108].copy_from_slice(mode);
+        block[124..136].copy_from_slice(format!("{size:012o}").as_bytes());
+        block[156] = kind;
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        block
+    }
+
+    fn read(input: impl Read + Send + 'static, max_size: Option<u64>) -> Result<u64, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = ReadOptions::new(directory.path());
+        options.max_size = max_size;
+        let read = read_archives([Input::reader("a", input)], &options, &mut |_, _| Ok(()));
+        read.map(|(tree, _)| tree.node(crate::tree::NodeId::ROOT).as_directory().unwrap().len() as u64)
+            .map_err(|error| {
+                let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+                causes.map(|cause| format!(": {cause}")).collect()
+            })
+    }
+
+    #[track_caller]
+    fn refused(input: impl Read + Send + 'static, max_size: Option<u64>, words: &str) {
+        let said = read(input, max_size).unwrap_err();
+        assert!(said.contains(words), "{said}");
+    }
+
+    /// 2 KiB: an entry with data, and the end.
+    fn whole() -> Vec<u8> {
+        [header(b"f", b'0', 5, b"0000644\0"), vec![b'x'; 5], vec![0; 507 + 2 * BLOCK]].concat()
+    }
+
+    fn after(bytes: Vec<u8>, zeros: u64) -> impl Read + Send {
+        Cursor::new(bytes).chain(repeat(0).take(zeros))
+    }
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn what_follows_an_archive_is_bounded() {
+        for zeros in [0, 7, 9 << 10, 16 * MIB, 64 * MIB - 512] {
+            assert_eq!(read(after(whole(), zeros), None), Ok(1), "{zeros}");
+        }
+        refused(
+            after(whole(), u64::MAX),
+            None,
+            "the archive ends at byte 1536, and more than 64 MiB follow it",
+        );
+        refused(
+            after(Vec::new(), u64::MAX),
+            None,
+            "the archive has no entries: the archive ends at byte 512",
+        );
+        refused(after(Vec::new(), 10_240), None, "the archive has no entries");
+    }
+
+    #[test]
+    fn the_limit_is_for_all_that_is_unpacked() {
+        let content = 3 * MIB;
+        let mut large = header(b"f", b'0', content, b"0000644\0");
+        large.resize(BLOCK + 3 * (1 << 20) + 2 * BLOCK, 0);
+        assert_eq!(read(Cursor::new(large.clone()), Some(content)), Ok(1));
+        refused(Cursor::new(large), Some(content - 1), "more than 3145727 bytes");
+        // What is no content: zeros at the end, an entry that is skipped, headers.
+        refused(after(whole(), 8 << 30), None, "follow it");
+        assert_eq!(read(after(whole(), 30 * MIB), Some(5)), Ok(1));
+        let volume = header(b"v", b'V', 8 << 30, b"0000644\0");
+        let words = "the most that may be unpacked are 1048576 bytes of content, and beside it as much again and 64 MiB";
+        refused(after(volume, u64::MAX), Some(MIB), words);
+        let many = header(b"f", b'0', 0, b"0000644\0").repeat(140_000);
+        assert_eq!(read(Cursor::new(many.clone()), None), Ok(1));
+        assert_eq!(read(Cursor::new(many.clone()), Some(10 * MIB)), Ok(1));
+        refused(Cursor::new(many), Some(MIB), words);
+    }
+
+    #[cfg(any(feature = "zstd", feature = "zstd-c"))]
+    #[test]
+    fn streams_that_hold_nothing_end() {
+        // Frames to skip, one after the other for ever: of no bytes, and of 4 GiB.
+        struct Frames(u32, u64);
+        impl Read for Frames {
+            fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+                let frame = [&[0x50, 0x2a, 0x4d, 0x18], &self.0.to_le_bytes()[..]].concat();
+                for byte in &mut *buf {
+                    let at = self.1 % (u64::from(self.0) + 8);
+                    *byte = usize::try_from(at).ok().and_then(|at| frame.get(at)).copied().unwrap_or(0);
+                    self.1 += 1;
+                }
+                Ok(buf.len())
+            }
+        }
+        for len in [0, u32::MAX] {
+            refused(Frames(len, 0), None, "more than 64 MiB in a row hold nothing");
+        }
+    }
+
+    #[test]
+    fn modes_are_modes() {
+        for (mode, said) in [
+            (b"0100644\0", None),
+            (b"0177777\0", None),
+            (b"0200000\0", Some("its mode field is 65536, which is no mode")),
+            (&[0xff; 8], Some("its mode field is -1, which is no mode")),
+            (&[0x80, 0, 1, 0, 0, 0, 0, 0], Some("its mode field is 1099511627776, which is no mode")),
+        ] {
+            let read = read(Cursor::new(header(b"f", b'0', 0, mode)), None);
+            match said {
+                None => assert_eq!(read, Ok(1)),
+                Some(said) => assert!(read.as_ref().is_err_and(|text| text.contains(said)), "{read:?}"),
+            }
+        }
+    }
 }

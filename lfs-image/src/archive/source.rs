@@ -26,7 +26,7 @@ pub(crate) trait Source {
     /// Passes `len` bytes.
     fn skip(&mut self, len: u64) -> Result<()>;
 
-    /// Passes everything up to the end, so that a checksum there is verified and a writer of a pipe isn't cut off.
+    /// Passes what follows the archive, so that a checksum there is verified and a writer of a pipe isn't cut off.
     fn drain(&mut self) -> Result<()>;
 
     /// How many bytes of the input were read, and how many there are.
@@ -37,6 +37,10 @@ pub(crate) trait Source {
 fn ends_early(end: u64, missing: u64) -> Error {
     Error::input(format!("the archive ends early, at byte {end}: {missing} bytes of this entry are missing"))
 }
+
+/// The most that may follow an archive in a stream: tapes have records of a few MiB, filled up with zeros. What is more
+/// never ends, or means no good.
+const AFTER_END: u64 = 64 << 20;
 
 /// The least and the most that is read for a header: measured, a read of 8 KiB costs hardly more than one of 512 bytes.
 const AHEAD: std::ops::RangeInclusive<usize> = 8 << 10..=64 << 10;
@@ -148,6 +152,8 @@ pub(crate) struct Stream<'a> {
     spool: &'a mut Spool,
     /// Hears of every chunk: a single entry may take hours.
     progress: Heard<'a>,
+    /// Whether what follows the archive is read.
+    to_end: bool,
     at: u64,
     /// The chunk at hand, and how much of it was passed.
     chunk: Vec<u8>,
@@ -158,15 +164,16 @@ pub(crate) struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    /// The archive in `chunks`.
-    pub(crate) fn new(chunks: Chunks, spool: &'a mut Spool, progress: Heard<'a>) -> Self {
+    /// The archive in `chunks`, and what follows it if `to_end`.
+    pub(crate) fn new(chunks: Chunks, spool: &'a mut Spool, progress: Heard<'a>, to_end: bool) -> Self {
         let (chunk, side) = (Vec::new(), Vec::new());
-        Self { chunks, spool, progress, at: 0, chunk, passed: 0, side, side_passed: 0 }
+        Self { chunks, spool, progress, to_end, at: 0, chunk, passed: 0, side, side_passed: 0 }
     }
 
     /// Gets the next chunk when this one is used up; says whether there is anything left.
     fn advance(&mut self) -> Result<bool> {
         while self.passed == self.chunk.len() {
+            self.spool.check(self.at)?;
             let used = std::mem::take(&mut self.chunk);
             self.passed = 0;
             let next = self.chunks.next(used)?;
@@ -191,11 +198,23 @@ impl<'a> Stream<'a> {
             let n = index(len.min(bytes.len() as u64));
             if keep {
                 self.spool.append(&bytes[..n])?;
+                self.step(n);
+            } else {
+                self.consume(n);
             }
-            self.consume(n);
             len -= n as u64;
         }
         Ok(())
+    }
+
+    /// Moves on by bytes that are at hand.
+    fn step(&mut self, len: usize) {
+        self.at += len as u64;
+        if self.side_passed < self.side.len() {
+            self.side_passed += len;
+        } else {
+            self.passed += len;
+        }
     }
 }
 
@@ -224,12 +243,8 @@ impl Source for Stream<'_> {
     }
 
     fn consume(&mut self, len: usize) {
-        self.at += len as u64;
-        if self.side_passed < self.side.len() {
-            self.side_passed += len;
-        } else {
-            self.passed += len;
-        }
+        self.spool.pass(len as u64);
+        self.step(len);
     }
 
     fn content(&mut self, len: u64) -> Result<Position> {
@@ -243,10 +258,20 @@ impl Source for Stream<'_> {
     }
 
     fn drain(&mut self) -> Result<()> {
-        self.side.clear();
-        self.side_passed = 0;
-        while self.advance()? {
-            self.passed = self.chunk.len();
+        let end = self.at;
+        while self.to_end {
+            let len = match self.side.len() - self.side_passed {
+                0 if !self.advance()? => break,
+                0 => self.chunk.len() - self.passed,
+                peeked => peeked,
+            };
+            self.consume(len);
+            if self.at - end > AFTER_END {
+                return Err(Error::input(format!(
+                    "the archive ends at byte {end}, and more than {} MiB follow it",
+                    AFTER_END >> 20
+                )));
+            }
         }
         Ok(())
     }

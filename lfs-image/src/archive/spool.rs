@@ -18,6 +18,9 @@ const CHUNK: usize = 256 << 10;
 /// How many chunks wait between the threads.
 const WAITING: usize = 4;
 
+/// The most bytes in a row of a compressed stream that nothing comes of: padding, frames to skip, empty members.
+const MAX_IDLE: u64 = 64 << 20;
+
 /// What the other thread sends: bytes, or why there are no more. Nothing, at the end.
 type Message = Result<Vec<u8>>;
 
@@ -43,7 +46,12 @@ impl Chunks {
         let (to_us, full) = sync_channel(WAITING);
         let (empty, to_them) = channel();
         let read = Arc::new(AtomicU64::new(0));
-        let feed = Feed { input, read: Arc::clone(&read), failed: Arc::new(AtomicBool::new(false)) };
+        let feed = Feed {
+            input,
+            read: Arc::clone(&read),
+            idle: Arc::default(),
+            failed: Arc::new(AtomicBool::new(false)),
+        };
         let failed = Arc::clone(&feed.failed);
         let name = name.to_owned();
         // The thread isn't waited for: after an error here it may sit in a read of a pipe that never ends. Its next
@@ -89,7 +97,7 @@ fn run(
     to_us: &SyncSender<Message>,
     to_them: &Receiver<Vec<u8>>,
 ) {
-    let read = Arc::clone(&feed.read);
+    let (read, idle) = (Arc::clone(&feed.read), Arc::clone(&feed.idle));
     let mut decoder = match decoder(compression, Box::new(feed)) {
         Ok(decoder) => decoder,
         Err(error) => {
@@ -104,7 +112,10 @@ fn run(
         while len < CHUNK {
             match decoder.read(&mut chunk[len..]) {
                 Ok(0) => break,
-                Ok(n) => len += n,
+                Ok(n) => {
+                    len += n;
+                    idle.store(0, Ordering::Relaxed);
+                }
                 Err(e) if e.kind() == IoErrorKind::Interrupted => {}
                 Err(e) => {
                     // What was decompressed before it comes first: an entry in there may be at fault, too.
@@ -139,6 +150,8 @@ fn run(
 struct Feed {
     input: Box<dyn Read + Send>,
     read: Arc<AtomicU64>,
+    /// Read since something came of it.
+    idle: Arc<AtomicU64>,
     failed: Arc<AtomicBool>,
 }
 
@@ -148,6 +161,10 @@ impl Read for Feed {
             match self.input.read(buf) {
                 Ok(n) => {
                     self.read.fetch_add(n as u64, Ordering::Relaxed);
+                    if self.idle.fetch_add(n as u64, Ordering::Relaxed) > MAX_IDLE {
+                        let what = format!("more than {} MiB in a row hold nothing", MAX_IDLE >> 20);
+                        return Err(std::io::Error::new(IoErrorKind::InvalidData, what));
+                    }
                     return Ok(n);
                 }
                 Err(e) if e.kind() == IoErrorKind::Interrupted => {}
@@ -165,6 +182,9 @@ const DIRECT: usize = 64 << 10;
 /// How much is gathered.
 const BUFFER: usize = 1 << 20;
 
+/// What may be unpacked with every limit, beside as much as content has: headers of a hundred thousand small files.
+const BESIDE: u64 = 64 << 20;
+
 /// One file without a name that holds the content of all streams.
 #[derive(Debug)]
 pub(crate) struct Spool {
@@ -174,12 +194,14 @@ pub(crate) struct Spool {
     file: Option<File>,
     buf: Vec<u8>,
     len: u64,
+    /// How much of the archives was no content.
+    passed: u64,
 }
 
 impl Spool {
     /// A spool in `directory` for at most `limit` bytes.
     pub(crate) fn new(directory: &Path, limit: Option<u64>) -> Self {
-        Self { directory: directory.to_owned(), limit, file: None, buf: Vec::new(), len: 0 }
+        Self { directory: directory.to_owned(), limit, file: None, buf: Vec::new(), len: 0, passed: 0 }
     }
 
     /// Makes the file.
@@ -209,6 +231,24 @@ impl Spool {
             )));
         }
         Position::new(SPOOL, self.len).ok_or_else(|| Error::capacity("more than 256 TiB of content"))
+    }
+
+    /// Counts bytes of an archive that are no content.
+    pub(crate) fn pass(&mut self, len: u64) {
+        self.passed = self.passed.saturating_add(len);
+    }
+
+    /// An error if there were too many of them, up to byte `at` of the archive at hand.
+    pub(crate) fn check(&self, at: u64) -> Result<()> {
+        let Some(limit) = self.limit.filter(|limit| self.passed > limit.saturating_add(BESIDE)) else {
+            return Ok(());
+        };
+        Err(Error::capacity(format!(
+            "headers, padding and what is skipped are {} bytes up to byte {at}; the most that may be unpacked are {limit} \
+             bytes of content, and beside it as much again and {} MiB",
+            self.passed,
+            BESIDE >> 20
+        )))
     }
 
     /// Appends content.
