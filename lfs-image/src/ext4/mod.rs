@@ -54,13 +54,16 @@ pub(crate) use inodes::add_lost_found;
 /// Bytes of space for each inode: `inode_ratio` in mke2fs.conf.
 pub(crate) const DEFAULT_INODE_RATIO: u64 = 16_384;
 
+/// The least and the most bytes for each inode. mke2fs goes down to 1024, with smaller groups; its most is the same.
+const INODE_RATIOS: std::ops::RangeInclusive<u64> = BLOCK_SIZE..=64 << 20;
+
 /// How many inodes there are.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum InodeCount {
     /// One for every 16 KiB as mke2fs does, or what the content has and a tenth more, whichever is more.
     #[default]
     Auto,
-    /// One for so many bytes of the filesystem (`mke2fs -i`).
+    /// One for so many bytes of the filesystem (`mke2fs -i`), from 4096 to 64 MiB.
     Ratio(u64),
     /// So many or up to a table block for each group more (`mke2fs -N`).
     Exactly(u64),
@@ -126,8 +129,14 @@ impl Options {
         if self.orphan_file && self.journal == Journal::None {
             return Err(Error::input("an orphan file without a journal: ext4 has it only with one"));
         }
-        if self.inodes == InodeCount::Ratio(0) {
-            return Err(Error::input("an inode for every 0 bytes"));
+        if let InodeCount::Ratio(bytes) = self.inodes
+            && !INODE_RATIOS.contains(&bytes)
+        {
+            return Err(Error::input(format!(
+                "an inode for every {bytes} bytes: it takes between {} (a group has no more inodes than blocks) and {}",
+                INODE_RATIOS.start(),
+                INODE_RATIOS.end()
+            )));
         }
         Ok(())
     }

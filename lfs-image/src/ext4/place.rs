@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::geometry::{BLOCK_SIZE, Geometry, block32};
+use super::geometry::{BLOCK_SIZE, BLOCKS_PER_GROUP, Geometry, MAX_BLOCKS, block32};
 use super::inodes::Slot;
 use super::survey::{Extras, Object, Survey, blocks, ranges};
 use super::{Options, extents, features};
@@ -195,7 +195,14 @@ impl Sizing {
             super::InodeCount::Auto => {
                 (blocks * BLOCK_SIZE / super::DEFAULT_INODE_RATIO).max(needed + needed / 10 + 16)
             }
-            super::InodeCount::Ratio(bytes) => (blocks * BLOCK_SIZE).checked_div(bytes).unwrap_or(0),
+            super::InodeCount::Ratio(bytes) => {
+                let inodes = |blocks: u64| (blocks * BLOCK_SIZE).checked_div(bytes).unwrap_or(0);
+                match blocks - blocks % BLOCKS_PER_GROUP {
+                    // A last group that is left off takes its inodes along.
+                    whole if whole > 0 && Geometry::new(blocks, inodes(blocks)).is_err() => inodes(whole),
+                    _ => inodes(blocks),
+                }
+            }
             super::InodeCount::Exactly(inodes) => inodes,
         };
         if inodes < needed {
@@ -228,9 +235,11 @@ impl Sizing {
         let left = left.ok_or_else(|| {
             Error::capacity("the free and the reserved part of the filesystem leave nothing for content")
         })?;
-        // Every round adds what was missing; tables grow by a few percent of that, so this ends soon.
-        for _ in 0..64 {
+        // Every round adds what was missing; tables grow by a few percent of that, so this ends soon. From nothing to all that
+        // many inodes may want, in eighths, are 130 rounds.
+        for _ in 0..256 {
             let sizing = Self::of(survey, options, blocks)?;
+            let mut is_too_small = false;
             let missing = match Geometry::new(blocks, sizing.inodes) {
                 Ok(geometry) => {
                     let free = match free {
@@ -248,18 +257,22 @@ impl Sizing {
                         + if lost > 0 { 1024 } else { 0 }
                 }
                 // Too small for its own tables.
-                Err(_) if blocks < super::geometry::MAX_BLOCKS => 1024 + blocks / 8,
-                Err(error) => return Err(error),
+                Err(error) if blocks >= MAX_BLOCKS => return Err(error),
+                Err(_) => {
+                    is_too_small = true;
+                    1024 + blocks / 8
+                }
             };
             if missing == 0 {
                 return Ok(sizing);
             }
-            blocks = blocks
-                .checked_add((missing * 10_000).div_ceil(left))
-                .filter(|blocks| *blocks <= super::geometry::MAX_BLOCKS)
-                .ok_or_else(|| {
-                    Error::capacity("the content and the free space asked for need more than 16 TiB")
-                })?;
+            blocks = blocks.saturating_add((missing * 10_000).div_ceil(left));
+            if blocks > MAX_BLOCKS && !is_too_small {
+                return Err(Error::capacity(
+                    "the content and the free space asked for need more than 16 TiB",
+                ));
+            }
+            blocks = blocks.min(MAX_BLOCKS);
         }
         Err(Error::internal("no filesystem size was found"))
     }
