@@ -53,9 +53,22 @@ pub(crate) enum Step<'a> {
     Read { spool_dir: &'a Path },
     /// Planning a disk of a given or of any size.
     Plan { exact: bool },
-    /// Writing.
+    /// Writing an image.
     Write,
+    /// Writing what was taken out of one.
+    Extract,
 }
+
+/// What errors say for which a larger disk is the cure.
+const TOO_SMALL: [&str; 7] = [
+    "the content does not fit: the filesystem",
+    "is too small to hold its own tables",
+    "is too small for the tables",
+    "has no room for a GPT",
+    "MiB are needed",
+    "has no room for a root filesystem",
+    "for the root filesystem, which needs",
+];
 
 impl Step<'_> {
     /// An error with a hint, where there is something to hint at.
@@ -95,7 +108,7 @@ impl Step<'_> {
             Self::Plan { .. } if kind == ErrorKind::Capacity && says("inodes were asked for") => Some(
                 "`--inodes` must be higher, or `--inode-ratio` lower; without them it is enough".to_owned(),
             ),
-            Self::Plan { exact: true } if kind == ErrorKind::Capacity => Some(
+            Self::Plan { exact: true } if kind == ErrorKind::Capacity && TOO_SMALL.into_iter().any(says) => Some(
                 "a larger `--size`, or none: the disk is then as large as the content and `--free` need"
                     .to_owned(),
             ),
@@ -104,6 +117,9 @@ impl Step<'_> {
             }
             Self::Write if io_kind(error) == Some(io::ErrorKind::BrokenPipe) => {
                 Some("the program that reads the image ended before the image did".to_owned())
+            }
+            Self::Extract if io_kind(error) == Some(io::ErrorKind::BrokenPipe) => {
+                Some("the program that reads the archive ended before the archive did".to_owned())
             }
             _ => None,
         }

@@ -259,7 +259,12 @@ fn own_file(text: &str) -> Result<OwnFile> {
         }
     };
     let number = |id: Option<&str>| match id {
-        Some(id) => id.parse::<u32>().map_err(|_| fault("owners are numbers")),
+        // The last one is the kernel's word for "none".
+        Some(id) => id
+            .parse::<u32>()
+            .ok()
+            .filter(|id| *id != u32::MAX)
+            .ok_or_else(|| fault("owners are numbers, 4294967294 at most")),
         None => Ok(0),
     };
     let mut file = OwnFile::new(to, Content::bytes(bytes), mode);
@@ -283,7 +288,16 @@ mod tests {
             std::fs::set_permissions(from, std::fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(copy("/x").unwrap().meta.mode, wanted);
         }
-        for bad in ["/x:8", "/x:10000", "/x:644:1", "", "/x:644:1:2:3"] {
+        for bad in [
+            "/x:644:4294967295:0",
+            "/x:644:0:4294967295",
+            "/x:644:-1:0",
+            "/x:8",
+            "/x:10000",
+            "/x:644:1",
+            "",
+            "/x:644:1:2:3",
+        ] {
             assert!(copy(bad).is_err(), "{bad}");
         }
         assert!(own_file("").is_err() && own_file("a").is_err() && own_file(":b").is_err());

@@ -46,6 +46,68 @@ fn archives_that_are_cut_or_spoilt() {
     with(&spoilt, |archive| refused(archive, &[], "checksum"));
 }
 
+/// How many entries of an archive are read; none if it is refused, and then with its name.
+fn entries(archive: &Path) -> Option<u64> {
+    let output = lfs_image()
+        .args(["raw", "--boot", "none", "--target", "none", "--dry-run", "--json"])
+        .arg(archive)
+        .output()
+        .unwrap();
+    let said = errors(&output);
+    match output.status.code() {
+        Some(0) => {
+            let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            report["input"]["entries"].as_u64()
+        }
+        code => {
+            assert_eq!(code, Some(1), "{said}");
+            assert!(said.contains("error: can't read") && said.contains("bad.tar"), "{said}");
+            None
+        }
+    }
+}
+
+/// A plain archive that is cut right between two entries is one without an end marker, which GNU tar takes without a word, and so it
+/// has to be taken. Anywhere else, and anywhere in a compressed one, a cut is found.
+#[test]
+fn archives_that_are_cut_anywhere() {
+    if !judge::require(&["gzip", "zstd", "xz", "bzip2"]) {
+        return;
+    }
+    let names = ["a", "b", "c", "d"];
+    let mut tar = crate::tarball::Tarball::new();
+    // Where it may end: behind the first to the last entry, and in the end marker.
+    let mut ends = std::collections::BTreeMap::new();
+    for (n, name) in (1..).zip(names) {
+        tar = tar.pax(b'x', &[("mtime", b"1.5")]).file(name, &vec![b'x'; 700 * n]);
+        ends.insert(tar.0.len(), n);
+    }
+    let last = tar.0.len();
+    let whole = tar.end();
+    ends.extend([512, 513, 1024].map(|more| (last + more, names.len())));
+    let odd = [1, 100, 511, 513, 1023, 1500, 1537, 2047, last - 1, last + 1, last + 513];
+    for cut in (0..=whole.len()).step_by(512).chain(odd) {
+        with(&whole[..cut], |archive| {
+            assert_eq!(
+                entries(archive),
+                ends.get(&cut).map(|n| *n as u64),
+                "cut at {cut} of {}",
+                whole.len()
+            );
+        });
+    }
+    for program in ["gzip", "zstd", "xz", "bzip2"] {
+        let folder = scratch();
+        let plain = folder.path().join("a.tar");
+        std::fs::write(&plain, &whole).unwrap();
+        let packed = Command::new(program).arg("-c").arg(&plain).output().unwrap().stdout;
+        with(&packed, |archive| assert_eq!(entries(archive), Some(4), "{program}"));
+        for cut in (0..packed.len()).step_by(5).chain(packed.len().saturating_sub(16)..packed.len()) {
+            with(&packed[..cut], |archive| assert_eq!(entries(archive), None, "{program} cut at {cut}"));
+        }
+    }
+}
+
 #[test]
 fn paths_that_leave_the_root() {
     let folder = scratch();
@@ -72,10 +134,55 @@ fn content_that_does_not_fit() {
     refused(&archive, &["--size", "16M"], "hint: ");
     refused(&archive, &["--inodes", "5"], "inodes");
     refused(&archive, &["--inodes", "5"], "hint: `--inodes`");
+    refused(&archive, &["--size", "16M"], "a larger `--size`");
     refused(&archive, &["--free", "90%", "--reserved", "10"], "leave nothing for content");
     // Without `--boot none` there must be something to boot.
     refused(&archive, &["--boot", "auto"], "there is no kernel: looked for /boot/vmlinuz*");
     refused(&archive, &["--boot", "auto"], "hint: `--boot none`");
+    // A ratio that no size makes true, and a number of inodes that none holds.
+    refused(&archive, &["--inode-ratio", "256"], "an inode for every 256 bytes: it takes between 4096");
+    refused(&archive, &["--inode-ratio", "4095", "--size", "4G"], "an inode for every 4095 bytes");
+    refused(&archive, &["--inode-ratio", "64.1M"], "and 67108864");
+    refused(&archive, &["--inodes", "5000000000"], "MiB are needed");
+}
+
+/// Where a larger disk helps nothing, none is asked for.
+#[test]
+fn a_larger_disk_is_no_cure_for_everything() {
+    let with = |bytes: &[u8], options: &[&str], words: &str| {
+        with(bytes, |archive| {
+            refused(archive, options, words);
+            let output = lfs_image()
+                .args(["raw", "--boot", "none", "--dry-run"])
+                .args(options)
+                .arg(archive)
+                .output()
+                .unwrap();
+            let said = errors(&output);
+            assert!(said.contains(words) && !said.contains("hint: "), "{said}");
+        });
+    };
+    let file = crate::tarball::Tarball::new().file("f", b"x").end();
+    with(&file, &["--size", "64T"], "16 TiB");
+    let sparse = [("GNU.sparse.size", &b"17592186044417"[..]), ("GNU.sparse.map", b"0,1")];
+    let large = crate::tarball::Tarball::new().pax(b'x', &sparse).file("f", b"x").end();
+    with(&large, &["--size", "1T"], "a file of 17592186044417 bytes: ext4 holds");
+}
+
+/// Hints name options of the command that failed: `extract` has no `--dry-run`.
+#[test]
+fn extract_has_hints_of_its_own() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = lfs_image()
+        .args(["extract", fixture("gnu-posix.tar").to_str().unwrap(), "-"])
+        .stdout(full)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .and_then(std::process::Child::wait_with_output)
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = errors(&output);
+    assert!(said.contains("No space left") && !said.contains("hint: "), "{said}");
 }
 
 #[test]

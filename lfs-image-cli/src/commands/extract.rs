@@ -103,7 +103,7 @@ fn move_directory(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 fn explain(error: Error) -> Failure {
-    Step::Write.explain(error)
+    Step::Extract.explain(error)
 }
 
 /// Where it goes.
