@@ -319,7 +319,7 @@ pub(crate) struct ImageArgs {
           conflicts_with = "inode_ratio", help_heading = "Filesystem")]
     pub(crate) inodes: Option<u64>,
 
-    /// How many bytes there are for each inode
+    /// How many bytes there are for each inode, from 4K to 64M
     #[arg(long, value_name = "BYTES", value_parser = values::nonzero_size, help_heading = "Filesystem")]
     pub(crate) inode_ratio: Option<u64>,
 
@@ -357,7 +357,8 @@ pub(crate) struct ArchiveArgs {
     #[arg(long, help_heading = "Archives")]
     pub(crate) keep_directory_symlink: bool,
 
-    /// Refuse compressed or piped archives whose content is larger than this
+    /// Refuse compressed or piped archives whose content is larger than this; all else in them may be as much again and
+    /// 64 MiB
     #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = "Archives")]
     pub(crate) max_size: Option<u64>,
 
