@@ -48,6 +48,8 @@ pub(crate) struct Raw {
     tables: RefCell<BTreeMap<u32, u64>>,
     /// Blocks that no file has had yet: on a sound filesystem no two have the same.
     pub(crate) unclaimed: Cell<u64>,
+    /// Bytes of attributes in inodes of their own that may still be read. Many files may share one, but not for ever.
+    pub(crate) values_left: Cell<u64>,
 }
 
 /// An inode as it lies there.
@@ -123,12 +125,17 @@ impl Raw {
             seed,
             tables: RefCell::default(),
             unclaimed: Cell::new(blocks),
+            values_left: Cell::new(
+                blocks.saturating_mul(block_size).saturating_mul(16).saturating_add(256 << 20),
+            ),
         };
         let sound = raw.inodes_per_group > 0
             && (128..=raw.block_size).contains(&u64::from(raw.inode_size))
             && (32..=1024).contains(&raw.desc_size)
             && (!is_wide || raw.desc_size >= 64)
-            && raw.first_block <= 1;
+            && raw.first_block <= 1
+            // So that no sum of offsets within it overflows; the format ends long before.
+            && blocks.checked_mul(block_size).is_some_and(|len| len <= 1 << 62);
         if sound { Ok(raw) } else { Err(damaged("its superblock makes no sense")) }
     }
 

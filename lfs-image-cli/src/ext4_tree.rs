@@ -128,6 +128,9 @@ impl Reader {
         if size == 0 {
             return Ok(Content::empty());
         }
+        if size.div_ceil(block) > MAX_FILE_BLOCKS {
+            return Err(inode.fault(&format!("its size is {size} bytes, which no file has")));
+        }
         let mut segments = Vec::new();
         for Extent { logical, physical, len } in self.raw.extents(inode)? {
             let start = logical.saturating_mul(block).min(size);
@@ -164,6 +167,8 @@ impl Reader {
     }
 }
 
+/// The numbers that blocks of a file can have.
+const MAX_FILE_BLOCKS: u64 = 1 << 32;
 const S_IFMT: u16 = 0xf000;
 const S_IFIFO: u16 = 0x1000;
 const S_IFCHR: u16 = 0x2000;

@@ -51,6 +51,8 @@ fn entries(raw: &Raw, inode: &Inode, mut rest: &[u8], values: &[u8], found: &mut
                     .to_vec()
             }
             number => {
+                let left = raw.values_left.get().checked_sub(size.into());
+                raw.values_left.set(left.ok_or_else(|| fault("is shared more often than makes sense"))?);
                 let value = raw.content(&raw.inode(number)?, MAX_VALUE)?;
                 if value.len() as u64 != u64::from(size) {
                     return Err(fault("has a value of another length"));

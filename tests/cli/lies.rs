@@ -143,12 +143,21 @@ fn numbers_that_lie() {
             .map_or_else(|| text.parse().unwrap(), |hex| usize::from_str_radix(hex, 16).unwrap())
     };
     let inode = number("located at block ") * 4096 + number("offset ");
-    let lies: [(&str, Lie<'_>); 5] = [
+    let lies: [(&str, Lie<'_>); 7] = [
         ("how many pairs the node of a hash tree has", &|b| b[dir + 0x22..dir + 0x24].fill(0xff)),
         ("how long a link is", &|_| {}),
         ("how many blocks a group has", &|b| {
             b[1024 + 0x20..1024 + 0x24].copy_from_slice(&1_u32.to_le_bytes());
             b[1024 + 0x4..1024 + 0x8].fill(0xff);
+        }),
+        ("how large the filesystem is", &|b| {
+            b[1024 + 0x150..1024 + 0x154].fill(0xff);
+            // And where its inodes are.
+            b[4096 + 0x28..4096 + 0x2c].fill(0x7f);
+        }),
+        ("how large a file is", &|b| {
+            let file = inode + 256;
+            b[file + 0x6c..file + 0x70].fill(0xff);
         }),
         ("a directory in itself", &|b| {
             // The inode of its first file is its own.
