@@ -284,15 +284,25 @@ fn wrong_usage_is_code_2() {
         assert_eq!(output.status.code(), Some(2), "{options:?}: {}", both(&output));
     }
     assert!(judge.report().operations.is_empty());
-    // No region is no usage, but a matter of configuration.
-    let output = lfs_image(&judge)
-        .env_remove("AWS_REGION")
-        .env_remove("AWS_DEFAULT_REGION")
-        .args(["push", "x.img"])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(errors(&output).contains("no AWS region"), "{}", errors(&output));
+    // No region is no usage, but a matter of configuration; and what isn't there is told before anybody is asked.
+    for (words, said) in [
+        (&["push", "/dev/null"][..], "no AWS region"),
+        (&["push", "nowhere.img"], "open nowhere.img"),
+        (&["push", "/"], "/ is a directory"),
+        (&["pull", "elsewhere", "out.img"], "neither a snapshot"),
+        (&["pull", "snap-0123456789abcdef0", "out.img"], "no AWS region"),
+    ] {
+        let output = lfs_image(&judge)
+            .env_remove("AWS_REGION")
+            .env_remove("AWS_DEFAULT_REGION")
+            .current_dir(folder.path())
+            .args(words)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        assert!(errors(&output).contains(said), "{words:?}: {}", errors(&output));
+        assert!(!said.contains("region") || errors(&output).contains("hint: `--region"), "{}", errors(&output));
+    }
 }
 
 /// A push that takes a while.

@@ -164,6 +164,11 @@ impl Gpt {
     ) -> Result<Self> {
         let first_usable = header.first_usable_lba.get();
         let array_sectors = (array.len() as u64).div_ceil(SECTOR);
+        if disk_sectors > u64::MAX / SECTOR {
+            return Err(Error::input(format!(
+                "the GPT is of a disk of {disk_sectors} sectors, whose bytes no number counts"
+            )));
+        }
         usable(disk_sectors, first_usable, array_sectors)?;
         if array_lba < 2 || array_lba.checked_add(array_sectors).is_none_or(|end| end > first_usable) {
             return Err(Error::input(format!(
