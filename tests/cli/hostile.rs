@@ -18,8 +18,9 @@ use crate::{errors, lfs_image};
 /// threads' stacks.
 pub(crate) const BASE: u64 = 450;
 
-/// How much of it may be resident, in MiB; and how much more what a single header may say takes, which has 16 MiB at most.
-const RESIDENT: u64 = 24;
+/// How much of it may be resident, in MiB: the program, unoptimized and with AWS in it, is half of that. And how much more what a
+/// single header may say takes, which has 16 MiB at most.
+const RESIDENT: u64 = 40;
 const HEADER: u64 = 40;
 
 /// `lfs-image raw - OUT` of what `write` writes, with so many MiB of memory beyond the base. The folder is empty but for `out.img` if
