@@ -301,7 +301,11 @@ fn wrong_usage_is_code_2() {
             .unwrap();
         assert_eq!(output.status.code(), Some(1), "{words:?}");
         assert!(errors(&output).contains(said), "{words:?}: {}", errors(&output));
-        assert!(!said.contains("region") || errors(&output).contains("hint: `--region"), "{}", errors(&output));
+        assert!(
+            !said.contains("region") || errors(&output).contains("hint: `--region"),
+            "{}",
+            errors(&output)
+        );
     }
 }
 
