@@ -80,7 +80,12 @@ impl Mount {
         let log = must(&mut Command::new("dmesg"));
         let since = log.rsplit_once(&self.marker()).map_or("", |(_, since)| since);
         let about = [format!("EXT4-fs ({name}): "), format!("(device {name}): "), format!("JBD2: {name}")];
-        let usual = ["mounted filesystem", "unmounting filesystem"];
+        // The last is said of each filesystem with an orphan file on a device that is read-only.
+        let usual = [
+            "mounted filesystem",
+            "unmounting filesystem",
+            "write access unavailable, skipping orphan cleanup",
+        ];
         let strange = since.lines().filter(|line| about.iter().any(|words| line.contains(words)));
         let strange: Vec<_> =
             strange.filter(|line| !usual.iter().any(|words| line.contains(words))).collect();
