@@ -152,7 +152,9 @@ def layer_case(archive, rng, top, others, directories):
     for directory in directories:
         if rng.random() < 0.3 and not gone(directory):
             archive.entry(rng, directory, tarfile.DIRTYPE)
-            archive.entry(rng, directory + "/upper", tarfile.REGTYPE, rng.choice(SIZES))
+            # A directory of that name may have others below it, of which more is said.
+            if directory + "/upper" not in directories:
+                archive.entry(rng, directory + "/upper", tarfile.REGTYPE, rng.choice(SIZES))
 
 
 def disk_case(rng, top, count):
