@@ -66,7 +66,17 @@ const LONG_VERSION: &str = concat!(
     push!(),
 );
 
-const AFTER_HELP: &str = "\
+macro_rules! exit_codes {
+    () => {
+        "Exit codes: 0 done, 1 failed, 2 used wrongly, 130 interrupted by a signal."
+    };
+}
+
+/// What manual pages say of it, too.
+pub(crate) const EXIT_CODES: &str = exit_codes!();
+
+const AFTER_HELP: &str = concat!(
+    "\
 Examples:
   lfs-image raw rootfs.tar.zst out.img     make a disk for QEMU, Xen or a cloud
   lfs-image raw --size 8G - out.img        of an exact size, from a pipe
@@ -80,12 +90,10 @@ Examples:
   lfs-image diff rootfs.tar.zst out.img    say whether it is what it was made of
   lfs-image init                           write a file of all options
 
-Exit codes: 0 done, 1 failed, 2 used wrongly, 130 interrupted by a signal.
-Results go to stdout, everything else to stderr.";
-
-/// What manual pages say of it, too.
-pub(crate) const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 failed, 2 used wrongly, 130 interrupted by a signal.";
+",
+    exit_codes!(),
+    "\nResults go to stdout, everything else to stderr."
+);
 
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Global {

@@ -57,15 +57,15 @@ impl Reader {
         while let Some((parent, inode)) = todo.pop() {
             let names = self.raw.directory(&inode, &mut seen);
             let names = names.map_err(|error| error.context(self.path(parent, b"")))?;
-            let mut known = BTreeSet::new();
             for (name, number) in names {
-                let added = match known.contains(&name) {
+                let is_there =
+                    self.tree.node(parent).as_directory().is_some_and(|all| all.get(&name).is_some());
+                let added = match is_there {
                     true => Err(inode.fault("the directory holds this name twice")),
                     false => self.entry(parent, &name, number),
                 };
                 let (id, inode) = added.map_err(|error| error.context(self.path(parent, &name)))?;
                 todo.extend(inode.map(|inode| (id, inode)));
-                known.insert(name);
             }
         }
         Ok(())

@@ -216,9 +216,9 @@ impl Report {
         self
     }
 
-    /// Where the root filesystem is, and how many inodes it has.
-    pub(crate) fn root_filesystem(&self) -> Option<(u64, u64)> {
-        self.filesystem.as_ref().map(|root| (root.offset, root.inodes))
+    /// Where the root filesystem is.
+    pub(crate) fn root_filesystem(&self) -> Option<u64> {
+        self.filesystem.as_ref().map(|root| root.offset)
     }
 
     /// Shows edits as diffs.

@@ -62,7 +62,7 @@ const GRUB_CFG: &str = "boot/grub/grub.cfg";
 
 fn of_disk(args: &Inspect, file: &File, disk: &Disk) -> Report {
     let mut report = Report::of_disk(&args.file, disk);
-    let found = report.root_filesystem().map(|(offset, _)| ext4_tree::read(file, offset));
+    let found = report.root_filesystem().map(|offset| ext4_tree::read(file, offset));
     // Without a root filesystem that can be read there is no grub.cfg that anybody could read.
     let grub_cfg = matches!(&found, Some(Ok((tree, _))) if find(tree, GRUB_CFG.as_bytes(), true).is_ok());
     report.run = Run::new(&args.file, disk.firmware, grub_cfg);
