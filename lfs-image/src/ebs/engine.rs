@@ -17,7 +17,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::fault::{Call, Class, Fault, Stop};
-use super::pace::{Bucket, Pace};
+use super::pace::{Bucket, Pace, Window};
 use super::settings::Patience;
 use super::watch::{Phase, Transfer};
 use crate::error::Error;
@@ -41,6 +41,7 @@ struct Shared {
 #[derive(Debug)]
 struct Control {
     pace: Pace,
+    window: Window,
     in_flight: usize,
     /// When something last succeeded.
     succeeded: Duration,
@@ -67,6 +68,7 @@ impl Engine {
             patience,
             control: Mutex::new(Control {
                 pace: Pace::new(jobs),
+                window: Window::default(),
                 in_flight: 0,
                 succeeded: Duration::ZERO,
                 unknown_until: Duration::ZERO,
@@ -171,25 +173,35 @@ impl Engine {
     }
 
     async fn turn(&self) -> Turn<'_> {
-        let turn = loop {
+        let mut turn = loop {
             let somebody = self.0.turn.notified();
             {
                 let mut control = self.control();
                 if control.in_flight < control.pace.limit() {
                     control.in_flight += 1;
-                    break Turn(self);
+                    break Turn { engine: self, started: false };
                 }
                 control.pace.waits();
             }
             somebody.await;
         };
         let mut bucket = self.0.bucket.lock().await;
-        let wait = bucket.wait(self.now());
-        if !wait.is_zero() {
+        loop {
+            let wait = {
+                let (mut control, now) = (self.control(), self.now());
+                let wait = bucket.wait(now).max(control.window.wait(now));
+                if wait.is_zero() {
+                    bucket.used(now);
+                    control.window.started();
+                    turn.started = true;
+                }
+                wait
+            };
+            if turn.started {
+                break turn;
+            }
             tokio::time::sleep(wait).await;
         }
-        bucket.used(self.now());
-        turn
     }
 
     /// One attempt, for as long as it may take.
@@ -309,12 +321,22 @@ pub(super) fn bug(error: &JoinError) -> Stop {
 }
 
 /// The right to have a request under way.
-struct Turn<'a>(&'a Engine);
+struct Turn<'a> {
+    engine: &'a Engine,
+    /// Whether it is, or still waits for the rate.
+    started: bool,
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.control().in_flight -= 1;
-        self.0.0.turn.notify_waiters();
+        let now = self.engine.now();
+        let mut control = self.engine.control();
+        control.in_flight -= 1;
+        if self.started {
+            control.window.ended(now);
+        }
+        drop(control);
+        self.engine.0.turn.notify_waiters();
     }
 }
 

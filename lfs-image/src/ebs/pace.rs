@@ -7,6 +7,7 @@
 //!
 //! Nothing here looks at a clock: callers say what time it is.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How many requests to begin with: on a line of half a Mbit/s, these are through in a minute.
@@ -178,6 +179,45 @@ impl Bucket {
     }
 }
 
+/// The requests that the service may see within one second of each other.
+///
+/// When one reaches the service nobody here can tell: some time between its start and its end. Where a line or a machine stops for a
+/// moment, all that are under way may come at once, beside those of the second before. So each counts from its start until a
+/// second after its end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Window {
+    under_way: usize,
+    /// When those of the last second ended.
+    ended: VecDeque<Duration>,
+}
+
+impl Window {
+    const MOST: usize = 990;
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// How long a request has to wait that would start at `now`.
+    pub(super) fn wait(&mut self, now: Duration) -> Duration {
+        while self.ended.front().is_some_and(|ended| *ended + Self::SECOND <= now) {
+            self.ended.pop_front();
+        }
+        let is_full = self.under_way + self.ended.len() >= Self::MOST;
+        // Of those under way alone there are never so many.
+        let first = self.ended.front().filter(|_| is_full);
+        first.map_or(Duration::ZERO, |ended| (*ended + Self::SECOND).saturating_sub(now))
+    }
+
+    /// One starts.
+    pub(super) fn started(&mut self) {
+        self.under_way += 1;
+    }
+
+    /// One that started ends at `now`, with an answer or without.
+    pub(super) fn ended(&mut self, now: Duration) {
+        self.under_way -= 1;
+        self.ended.push_back(now);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -286,5 +326,50 @@ mod tests {
         }
         let whole = (used[1999] - used[0]).as_secs_f64();
         assert!((2.0..2.2).contains(&whole), "{whole}");
+    }
+    /// Transfers 20,000 over a line that stops now and then for 130 ms, at the end of which all that are under way arrive at once: the
+    /// most that arrive in a second, and how long it takes.
+    fn over_a_line_that_stops(mut window: Option<Window>) -> (usize, f64) {
+        const STOP: u128 = 130;
+        let (mut bucket, mut now) = (Bucket::default(), Duration::ZERO);
+        let (mut under_way, mut arrived) = (0, Vec::new());
+        for _ in 0..20_000 {
+            loop {
+                let phase = now.as_millis() % 2500;
+                if phase >= STOP {
+                    for _ in 0..std::mem::take(&mut under_way) {
+                        arrived.push(now);
+                        if let Some(window) = &mut window {
+                            window.ended(now);
+                        }
+                    }
+                }
+                let wait = window.as_mut().map_or(Duration::ZERO, |window| window.wait(now));
+                let wait = wait.max(bucket.wait(now));
+                if wait.is_zero() && under_way < MOST_BY_DEFAULT {
+                    break;
+                }
+                now += wait.clamp(Duration::from_micros(10), Duration::from_millis(1));
+            }
+            bucket.used(now);
+            under_way += 1;
+            if let Some(window) = &mut window {
+                window.started();
+            }
+        }
+        let within = |n: usize| {
+            let end = arrived[n] + Duration::from_secs(1);
+            arrived[n..].iter().take_while(|at| **at < end).count()
+        };
+        ((0..arrived.len()).map(within).max().unwrap(), now.as_secs_f64())
+    }
+
+    #[test]
+    fn no_second_sees_more_however_late_they_arrive() {
+        let (most, without) = over_a_line_that_stops(None);
+        assert!(most > 1000, "{most}: this shows nothing");
+        let (most, seconds) = over_a_line_that_stops(Some(Window::default()));
+        assert!((900..1000).contains(&most), "{most}");
+        assert!(seconds < without * 1.05, "{seconds} s, {without} s without");
     }
 }
