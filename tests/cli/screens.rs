@@ -32,15 +32,28 @@ impl Screen {
         Self { socket }
     }
 
+    /// What is shown once the command has ended, which a line of its exit code tells.
+    fn wait_for_the_end(&self) -> String {
+        let is_code = |line: &str| {
+            let code = line.trim_end().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+            code.is_some_and(|code| code.parse::<u8>().is_ok())
+        };
+        self.wait_until("an exit code", |shown| shown.lines().any(is_code))
+    }
+
     /// What is shown once it has these words.
     fn wait_for(&self, word: &str) -> String {
+        self.wait_until(word, |shown| shown.contains(word))
+    }
+
+    fn wait_until(&self, what: &str, is_there: impl Fn(&str) -> bool) -> String {
         let until = Instant::now() + Duration::from_secs(120);
         loop {
             let shown = must(Command::new("tmux").args(["-L", &self.socket, "capture-pane", "-p"]));
-            if shown.contains(word) {
+            if is_there(&shown) {
                 return shown;
             }
-            assert!(Instant::now() < until, "no {word:?} in:\n{shown}");
+            assert!(Instant::now() < until, "no {what} in:\n{shown}");
             std::thread::sleep(Duration::from_millis(30));
         }
     }
@@ -99,8 +112,7 @@ fn screens() {
         ("equal", "lfs-image diff --boot none --size 64M rootfs.tar out.img"),
         ("differs", "lfs-image diff rootfs.tar ../nowhere.img"),
     ] {
-        let shown = Screen::new(name, folder.path(), line).wait_for("[");
-        let shown = if shown.contains("]") { shown } else { panic!("{name}: {shown}") };
+        let shown = Screen::new(name, folder.path(), line).wait_for_the_end();
         is_kept(name, &shown.replace(&folder.path().display().to_string(), "FOLDER"));
     }
 }
