@@ -61,12 +61,12 @@ Options under Disk, Boot, Filesystem, Host and Archives are for tarballs, as in 
 
 Examples:
   lfs-image push out.img
-  lfs-image push --name lfs-12.4 --tag release=12.4 rootfs.tar.zst
+  lfs-image push --name my-system-1 --tag release=12.4 rootfs.tar.zst
   lfs-image push --dry-run --json out.img | jq .estimate
   lfs-image push --encrypt --copy-to us-east-1,ap-south-1 \\
     --share-with 123456789012 out.img
   lfs-image push --public --confirm-public --deprecate-after 1y \\
-    --ssm-parameter /lfs/latest out.img
+    --ssm-parameter /my-system/latest out.img
   aws ec2 run-instances --image-id \"$(lfs-image push out.img)\"";
 
 /// Fetch a snapshot into a raw image.

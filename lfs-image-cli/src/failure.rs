@@ -51,24 +51,13 @@ pub(crate) const STDOUT: &str = "write to stdout";
 pub(crate) enum Step<'a> {
     /// Reading archives, perhaps into a temporary file in this directory.
     Read { spool_dir: &'a Path },
-    /// Planning a disk of a given or of any size.
-    Plan { exact: bool },
+    /// Planning a disk.
+    Plan,
     /// Writing an image.
     Write,
     /// Writing what was taken out of one.
     Extract,
 }
-
-/// What errors say for which a larger disk is the cure.
-const TOO_SMALL: [&str; 7] = [
-    "the content does not fit: the filesystem",
-    "is too small to hold its own tables",
-    "is too small for the tables",
-    "has no room for a GPT",
-    "MiB are needed",
-    "has no room for a root filesystem",
-    "for the root filesystem, which needs",
-];
 
 impl Step<'_> {
     /// An error with a hint, where there is something to hint at.
@@ -95,20 +84,20 @@ impl Step<'_> {
             Self::Read { .. } if says("the most that may be unpacked") => {
                 Some("`--max-size` sets the limit; an archive you trust doesn't need one".to_owned())
             }
-            Self::Plan { .. } if says("(ea_inode): GRUB") => {
+            Self::Plan if says("(ea_inode): GRUB") => {
                 Some("`--boot stub` starts the kernel without GRUB; without `--ea-inode` GRUB can".to_owned())
             }
-            Self::Plan { .. } if says("ea_inode") => {
+            Self::Plan if says("ea_inode") => {
                 Some("`--ea-inode` turns it on, for a disk that GRUB needn't read".to_owned())
             }
-            Self::Plan { .. } if says("no kernel") || says("nothing can start") => Some(
+            Self::Plan if says("no kernel") || says("nothing can start") => Some(
                 "`--boot none` makes a disk that nothing on it starts: QEMU and Xen take the kernel from elsewhere"
                     .to_owned(),
             ),
-            Self::Plan { .. } if kind == ErrorKind::Capacity && says("inodes were asked for") => Some(
+            Self::Plan if kind == ErrorKind::Capacity && says("inodes were asked for") => Some(
                 "`--inodes` must be higher, or `--inode-ratio` lower; without them it is enough".to_owned(),
             ),
-            Self::Plan { exact: true } if kind == ErrorKind::Capacity && TOO_SMALL.into_iter().any(says) => Some(
+            Self::Plan if kind == ErrorKind::TooSmall => Some(
                 "a larger `--size`, or none: the disk is then as large as the content and `--free` need"
                     .to_owned(),
             ),
@@ -148,14 +137,7 @@ fn refusal_hint(error: &Error) -> Option<String> {
             return Some("`aws configure` or `aws sso login` gets some, `--profile` names others".to_owned());
         }
     }
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(refusal) = error.downcast_ref::<lfs_image::ami::Refusal>() {
-            return refusal.hint();
-        }
-        cause = error.source();
-    }
-    None
+    lfs_image::ebs::Refusal::of(error).and_then(lfs_image::ebs::Refusal::hint)
 }
 
 #[cfg(not(feature = "push"))]

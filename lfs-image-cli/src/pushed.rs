@@ -139,7 +139,7 @@ impl Pushed {
         self.snapshot.bytes = uploaded.blocks.saturating_mul(BLOCK);
         self.snapshot.kept_blocks = uploaded.kept;
         self.snapshot.retries = uploaded.retries;
-        self.snapshot.digest = Some(hex(&uploaded.fingerprint));
+        self.snapshot.digest = Some(uploaded.fingerprint.clone());
     }
 
     pub(crate) fn registered(&mut self, ami: &Ami) {
@@ -175,8 +175,4 @@ fn fraction(n: u64, of: u32) -> f64 {
     let whole = u32::try_from(n / u64::from(of)).unwrap_or(u32::MAX);
     let rest = u32::try_from(n % u64::from(of)).unwrap_or(0);
     f64::from(whole) + f64::from(rest) / f64::from(of)
-}
-
-pub(crate) fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

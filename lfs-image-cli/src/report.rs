@@ -317,7 +317,7 @@ impl PartitionReport {
             name: None,
             offset: partition.offset,
             len: partition.len,
-            partuuid: some(&partition.partuuid),
+            partuuid: partition.partuuid.clone(),
             uuid: partition.uuid.clone(),
             filesystem: is_root.then(|| Filesystem::new(image.filesystem(), partition.offset)),
         }
@@ -328,11 +328,11 @@ impl PartitionReport {
         Self {
             number: partition.number,
             role: partition.role.map(Role::name),
-            kind: some(&partition.kind),
-            name: some(&partition.name),
+            kind: partition.kind.clone(),
+            name: partition.name.clone(),
             offset: partition.offset,
             len: partition.len,
-            partuuid: some(&partition.partuuid),
+            partuuid: partition.partuuid.clone(),
             uuid: partition.uuid.clone(),
             filesystem: filesystem.map(|filesystem| Filesystem::new(filesystem, partition.offset)),
         }
@@ -398,10 +398,6 @@ impl Filesystem {
 /// The partition of the root filesystem. Where several could be one, the largest is.
 fn root(partitions: &[PartitionReport]) -> Option<&PartitionReport> {
     partitions.iter().filter(|partition| partition.filesystem.is_some()).max_by_key(|partition| partition.len)
-}
-
-fn some(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
 }
 
 fn table_name(table: PartitionTable) -> &'static str {

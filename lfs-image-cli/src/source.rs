@@ -42,7 +42,7 @@ impl Source {
         let _span = tracing::debug_span!("read").entered();
         let meter = Meter::new(ui, interrupt, "read");
         let inputs = self.names.into_iter().zip(self.files).map(|(name, file)| Input::file(name, file));
-        read_archives(inputs, options, &mut |done, total| meter.at(done, total))
+        read_archives(inputs, options, &mut |_, done, total| meter.at(done, total))
             .map_err(|error| Step::Read { spool_dir: &options.spool_dir }.explain(error))
     }
 }

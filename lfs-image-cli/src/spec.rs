@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use lfs_image::image::{Boot, GrubConfig, InodeCount, PartitionTable};
+use lfs_image::tree::Timestamp;
 use lfs_image::{Image, ImageSpec, ReadOptions};
 
 use crate::cli::{ArchiveArgs, BootMethod, Check, GrubCfg, ImageArgs, Inspect, Raw, Table};
@@ -26,7 +27,7 @@ impl ImageArgs {
                 GrubCfg::Replace => GrubConfig::Replace,
             })
             .inodes(match (self.inodes, self.inode_ratio) {
-                (Some(inodes), _) => InodeCount::Exactly(inodes),
+                (Some(inodes), _) => InodeCount::AtLeast(inodes),
                 (None, Some(ratio)) => InodeCount::Ratio(ratio),
                 (None, None) => InodeCount::Auto,
             })
@@ -66,13 +67,29 @@ impl ImageArgs {
         spec
     }
 
-    /// A filesystem is as old as the newest that is in it; e2fsck finds fault with one that was written more than a day after its own
-    /// clock.
-    pub(crate) fn future_warning(&self, image: &Image) -> Option<String> {
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
-        let (newest, now) = (image.tree().newest_mtime(), i64::try_from(since_1970.as_secs()).ok()?);
-        (self.time.is_none() && newest.sec > now.saturating_add(86400))
-            .then(|| format!("its newest time, @{}, is in the future: e2fsck will complain", newest.sec))
+    /// What is odd about the times in an image.
+    pub(crate) fn time_warnings(&self, image: &Image) -> Vec<String> {
+        let (oldest, newest) = (image.tree().oldest_mtime(), image.tree().newest_mtime());
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut warnings = Vec::new();
+        // A filesystem is as old as the newest that is in it; e2fsck finds fault with one that was written more than a day after
+        // its own clock.
+        if self.time.is_none()
+            && u64::try_from(newest.sec).is_ok_and(|newest| newest > now.saturating_add(86400))
+        {
+            warnings
+                .push(format!("its newest time, @{}, is in the future: e2fsck will complain", newest.sec));
+        }
+        for time in [oldest, newest] {
+            if time != time.clamped() {
+                let (least, most) = (Timestamp::MIN.sec, Timestamp::MAX.sec);
+                warnings.push(format!(
+                    "ext4 holds times from @{least} (1901) to @{most} (2446): @{} becomes the nearest of them",
+                    time.sec
+                ));
+            }
+        }
+        warnings
     }
 
     /// The partition table that was asked for.

@@ -20,14 +20,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // An archive on top replaces and adds, as tar would.
     let open = |name: &String| File::open(name).map(|file| Input::file(name, file));
     let inputs = std::iter::once(rootfs).chain(overlays).map(open).collect::<Result<Vec<_>, _>>()?;
-    let (mut tree, store) = read_archives(inputs, &ReadOptions::new("."), &mut |_, _| Ok(()))?;
+    let (mut tree, store) = read_archives(inputs, &ReadOptions::new("."), &mut ())?;
 
     // The tree takes anything.
     let time = tree.newest_mtime();
-    if let Some(etc) = tree.lookup(b"etc") {
-        let motd = Kind::File(Content::bytes(*b"Welcome.\n"));
-        tree.insert(etc, b"motd", Meta::new(0o644, time), motd)?;
-    }
+    let etc = tree.make_directories(b"etc", time)?;
+    tree.insert(etc, b"motd", Meta::new(0o644, time), Kind::File(Content::bytes(*b"Welcome.\n")))?;
 
     // A host in EC2, with a file in it.
     let mut host = HostSpec::target(Target::Ec2);

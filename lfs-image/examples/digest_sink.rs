@@ -65,7 +65,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         return Err("usage: digest_sink ROOTFS OUT".into());
     };
     let input = Input::file(&rootfs, File::open(&rootfs)?);
-    let (tree, store) = read_archives([input], &ReadOptions::new("."), &mut |_, _| Ok(()))?;
+    let (tree, store) = read_archives([input], &ReadOptions::new("."), &mut ())?;
     let image = Image::plan(tree, &store, &ImageSpec::new())?;
     let sink = Hashed { inner: FileSink::create(&out)?, hash: Sha256::new() };
     let (path, digest) = image.write(&store, sink, &mut ())?;

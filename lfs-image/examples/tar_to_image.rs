@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: tar_to_image ROOTFS OUT".into());
     };
     let input = Input::file(&rootfs, File::open(&rootfs)?);
-    let (tree, store) = read_archives([input], &ReadOptions::new("."), &mut |_, _| Ok(()))?;
+    let (tree, store) = read_archives([input], &ReadOptions::new("."), &mut ())?;
     let image = Image::plan(tree, &store, &ImageSpec::new())?;
     image.write(&store, FileSink::create(out)?, &mut ())?;
     Ok(())

@@ -6,20 +6,26 @@
 
 use std::fmt;
 
-/// What a caller can act on. Details stay in the message.
+/// What a caller can act on. Details stay in the message, and in the chain of sources.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The input is damaged, or names something that no image can hold.
+    /// What was given is damaged, contradicts itself, or names something that no image can hold: the archive, the specification. The
+    /// same again fails again.
     Input,
-    /// It does not fit: a size, a count, a limit of a format.
+    /// It does not fit: a count, a length, a limit of a format or of one's own. Only less would do.
     Capacity,
-    /// Reading or writing failed.
+    /// The disk, filesystem or volume asked for is smaller than what it is to hold: a larger one would do.
+    TooSmall,
+    /// Reading or writing failed; an [`io::Error`](std::io::Error) among the sources says how.
     Io,
-    /// A remote service refused or stayed silent.
+    /// A remote service refused, after all tries that were worth while, or stayed silent.
     Remote,
     /// The caller asked to stop.
     Interrupted,
+    /// The caller broke a rule that the documentation states: an id of another tree, content of a store that isn't the one, calls
+    /// out of order. The program is to be mended.
+    Misuse,
     /// Our bug.
     Internal,
 }
@@ -31,8 +37,8 @@ pub enum ErrorKind {
 /// ```
 /// use lfs_image::{Error, ErrorKind};
 ///
-/// let error = Error::new(ErrorKind::Capacity, "partition 3 needs 12 sectors more");
-/// assert_eq!(error.kind(), ErrorKind::Capacity);
+/// let error = Error::new(ErrorKind::TooSmall, "partition 3 needs 12 sectors more");
+/// assert_eq!(error.kind(), ErrorKind::TooSmall);
 /// assert_eq!(error.to_string(), "partition 3 needs 12 sectors more");
 /// ```
 pub struct Error(Box<Inner>);
@@ -61,6 +67,16 @@ impl Error {
     /// Something does not fit.
     pub(crate) fn capacity(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Capacity, message)
+    }
+
+    /// Something would fit a larger disk.
+    pub(crate) fn too_small(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::TooSmall, message)
+    }
+
+    /// A mistake in the program that calls.
+    pub(crate) fn misuse(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Misuse, message)
     }
 
     /// A failed read or write: `what` names the file and the operation.

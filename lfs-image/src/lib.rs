@@ -20,7 +20,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let input = Input::file("rootfs.tar.zst", File::open("rootfs.tar.zst")?);
-//! let (tree, store) = read_archives([input], &ReadOptions::new("/var/tmp"), &mut |_done, _total| Ok(()))?;
+//! let (tree, store) = read_archives([input], &ReadOptions::new("/var/tmp"), &mut ())?;
 //! let image = Image::plan(tree, &store, &ImageSpec::new())?;
 //! image.write(&store, FileSink::create("out.img")?, &mut ())?;
 //! # Ok(())
@@ -40,14 +40,15 @@
 //! | hear what went wrong | [`Error`], [`ErrorKind`], [`Result`] |
 //! | send it to AWS | modules `ebs` (snapshots) and `ami` (machine images), with the features of these names |
 //!
-//! Programs to start from are in the crate's `examples`. What has no example of its own is plain data, or is in the example of what it
-//! belongs to.
+//! Programs to start from are in the crate's `examples`. Types without an example are plain data, or appear in the example of the type
+//! that they belong to.
 //!
 //! # What it doesn't do
 //!
-//! It never prints, and reads no clock, no environment and no randomness: the same tree and the same specification give the same
-//! bytes. It makes files only where it is told to. [`Error`] is its one error, which says what and where; no input makes it panic.
-//! It has no `unsafe` of its own, and is for 64-bit hosts.
+//! It never prints (what it has to say goes to `tracing`), and making an image reads no clock, no environment and no randomness: the same
+//! tree and the same specification give the same bytes. Only the modules `ebs` and `ami` need them, for deadlines, tokens and the
+//! configuration of AWS. It makes files only where it is told to. [`Error`] is its error, which says what and where (an upload's `ebs::Failure`
+//! says also what is left behind); no input makes it panic. It has no `unsafe` of its own, and is for 64-bit hosts.
 //!
 //! # Features
 //!
@@ -55,8 +56,9 @@
 //! |---|---|---|
 //! | `gzip`, `xz`, `bzip2`, `zstd` | on | decompress, in pure Rust |
 //! | `zstd-c` | off | zstd through the C library, several times faster; needs a C compiler |
-//! | `ebs` | off | images to EBS snapshots and back |
-//! | `ami` | off | snapshots to machine images |
+//! | `ebs` | off | images to EBS snapshots and back; its TLS needs a C compiler |
+//! | `ami` | off | snapshots to machine images; with it `ebs` |
+//! | `aws-sdk-ec2` | off | the calls of `ami` through EC2's own SDK crate, which takes 7.5 GB to compile |
 //!
 //! # What stays
 //!

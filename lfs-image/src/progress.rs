@@ -38,6 +38,28 @@ pub trait Progress {
     fn at(&mut self, stage: Stage, done: u64, total: Option<u64>) -> Result<()>;
 }
 
+/// A closure hears, too.
+///
+/// # Examples
+///
+/// ```
+/// use lfs_image::{Error, ErrorKind, Progress, Result, Stage};
+///
+/// let mut patience = 1000;
+/// let mut hears = |_stage: Stage, _done: u64, _total: Option<u64>| -> Result<()> {
+///     patience -= 1;
+///     if patience > 0 { Ok(()) } else { Err(Error::new(ErrorKind::Interrupted, "this takes too long")) }
+/// };
+/// let progress: &mut dyn Progress = &mut hears;
+/// progress.at(Stage::Write, 0, Some(1 << 30))?;
+/// # Ok::<(), Error>(())
+/// ```
+impl<F: FnMut(Stage, u64, Option<u64>) -> Result<()>> Progress for F {
+    fn at(&mut self, stage: Stage, done: u64, total: Option<u64>) -> Result<()> {
+        self(stage, done, total)
+    }
+}
+
 /// Nobody listens.
 impl Progress for () {
     fn at(&mut self, _stage: Stage, _done: u64, _total: Option<u64>) -> Result<()> {

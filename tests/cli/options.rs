@@ -104,6 +104,32 @@ fn a_time_in_the_future_is_warned_of() {
     assert_eq!(made(&["--time", "1234567890"]), (false, true));
 }
 
+/// What ext4 can't hold becomes the nearest that it can, and that is said.
+#[test]
+fn times_out_of_range_are_warned_of() {
+    if !judge::require(&["debugfs"]) {
+        return;
+    }
+    let folder = scratch();
+    let (archive, out) = (folder.path().join("times.tar"), folder.path().join("out.img"));
+    std::fs::write(folder.path().join("file"), "x").unwrap();
+    for (year, second, stored) in
+        [("1800", "@-5364662400", "0x80000000:00000000"), ("2500", "@16725225600", "0x7fffffff:ee6b27ff")]
+    {
+        let mut tar = Command::new("tar");
+        tar.args(["--format=posix", &format!("--mtime={year}-01-01 UTC"), "-cf"]).arg(&archive);
+        must(tar.arg("-C").arg(folder.path()).arg("file"));
+        let mut raw = lfs_image();
+        raw.args(["raw", "--boot", "none", "--table", "none", "--size", "16M", "--time", "0"]);
+        let output = raw.arg(&archive).arg(&out).output().unwrap();
+        let said = errors(&output);
+        assert!(output.status.success() && said.contains("warning: ext4 holds times"), "{said}");
+        assert!(said.contains(&format!("{second} becomes the nearest")), "{said}");
+        let inode = must(Command::new("debugfs").args(["-R", "stat /file"]).arg(&out));
+        assert!(inode.contains(&format!("mtime: {stored}")), "{inode}");
+    }
+}
+
 #[test]
 fn of_the_disk() {
     if !judge::require(&["sfdisk", "sgdisk"]) {

@@ -143,6 +143,38 @@ fn an_image_becomes_a_snapshot() {
     assert!(!folder.path().join("disk.img.push").exists());
 }
 
+#[cfg(feature = "ami")]
+#[test]
+fn a_tarball_becomes_a_machine_image() {
+    let folder = scratch();
+    let rootfs = rootfs(folder.path());
+    let aws = aws_judge::Judge::start(aws_judge::Config::default()).unwrap();
+    let run = |rootfs: &Path| {
+        let mut program = example("ami");
+        program.current_dir(&folder).arg(rootfs).arg("my-system-1").envs(aws.env());
+        program.output().unwrap()
+    };
+    let first = run(&rootfs);
+    assert!(first.status.success(), "{}", support::both(&first));
+    let report = aws.report();
+    assert!(report.violations.is_empty(), "{:?}", report.violations);
+    let id = String::from_utf8(first.stdout).unwrap();
+    let [image] = &report.images[..] else { panic!("{:?}", report.images) };
+    assert_eq!(id.trim_end(), image.id);
+    assert_eq!(image.name, "my-system-1");
+    assert!(report.only_snapshot().sealed && !folder.path().join("my-system-1.push").exists());
+    // Once more it is found, and something else isn't taken for it.
+    let again = run(&rootfs);
+    assert_eq!((again.status.success(), String::from_utf8(again.stdout).unwrap()), (true, id));
+    let other = run(&tarball(
+        folder.path(),
+        "other.tar",
+        &[("boot/vmlinuz-6.1.2", &kernel()), ("sbin/init", b"#!/bin/sh\n:\n")],
+    ));
+    assert!(!other.status.success() && support::both(&other).contains("has the name already"));
+    assert_eq!(aws.report().images.len(), 1);
+}
+
 #[test]
 fn no_example_is_forgotten() {
     let here = std::fs::read_to_string(project().join("tests/examples/main.rs")).unwrap();

@@ -28,7 +28,7 @@ pub fn name(path: &Path) -> String {
 }
 
 pub fn open(path: &Path) -> Result<(Tree, Store)> {
-    read_archives([Input::file(name(path), File::open(path).unwrap())], &options(), &mut |_, _| Ok(()))
+    read_archives([Input::file(name(path), File::open(path).unwrap())], &options(), &mut ())
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_pipe_with_short_reads_gives_the_same_tree() {
         let (tree, store) = open(&path).unwrap();
         let bytes = fs::read(&path).unwrap();
         let input = Input::reader("pipe", Short(Cursor::new(bytes)));
-        let (piped, spool) = read_archives([input], &options(), &mut |_, _| Ok(())).unwrap();
+        let (piped, spool) = read_archives([input], &options(), &mut ()).unwrap();
         same(&name(&path), &of_tree(&piped, &spool), &of_tree(&tree, &store));
     }
 }
@@ -134,7 +134,7 @@ fn compressed_archives_in_one_piece_and_in_many() {
             let (tree, store) = read_file(stream).unwrap_or_else(|e| panic!("{command:?}: {}", chain(&e)));
             same(command[0], &of_tree(&tree, &store), &plain);
             let short = Input::reader("short", Short(Cursor::new(stream.clone())));
-            let (tree, store) = read_archives([short], &options(), &mut |_, _| Ok(())).unwrap();
+            let (tree, store) = read_archives([short], &options(), &mut ()).unwrap();
             same(command[0], &of_tree(&tree, &store), &plain);
         }
     }
@@ -194,7 +194,7 @@ fn a_bomb_is_stopped_by_the_limit() {
     let archive = Tarball::new().file("a", &[0; 1000]).file("b", &[0; 1000]).end();
     let mut options = options();
     let read = |options: &ReadOptions| {
-        read_archives([Input::reader("a", Cursor::new(archive.clone()))], options, &mut |_, _| Ok(()))
+        read_archives([Input::reader("a", Cursor::new(archive.clone()))], options, &mut ())
     };
     options.max_size = Some(2000);
     assert!(read(&options).is_ok());
@@ -213,7 +213,7 @@ fn progress_can_stop_it() {
         } else {
             Input::file("a", File::open(&path).unwrap())
         };
-        let mut stop = |_, _| Err(lfs_image::Error::new(ErrorKind::Interrupted, "stop"));
+        let mut stop = |_, _, _| Err(lfs_image::Error::new(ErrorKind::Interrupted, "stop"));
         let error = read_archives([input], &options(), &mut stop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Interrupted);
     }
@@ -226,7 +226,7 @@ fn a_file_is_read_from_where_it_stands() {
     file.write_all(&[7; 100]).unwrap();
     file.write_all(&Tarball::new().file("f", b"data").end()).unwrap();
     file.seek(SeekFrom::Start(100)).unwrap();
-    let (tree, store) = read_archives([Input::file("a", file)], &options(), &mut |_, _| Ok(())).unwrap();
+    let (tree, store) = read_archives([Input::file("a", file)], &options(), &mut ()).unwrap();
     assert_eq!(content(&tree, &store, "f"), b"data");
 }
 
@@ -246,7 +246,7 @@ fn layers_of_archives_in_all_shapes() {
     ];
     let mut options = options();
     options.whiteouts = true;
-    let (tree, store) = read_archives(inputs, &options, &mut |_, _| Ok(())).unwrap();
+    let (tree, store) = read_archives(inputs, &options, &mut ()).unwrap();
     assert_eq!(content(&tree, &store, "a"), b"upper a");
     assert_eq!(content(&tree, &store, "c"), b"last c");
     assert!(tree.lookup(b"b").is_none());

@@ -116,12 +116,11 @@ fn make(folder: &Path, tar: &[u8], dice: &mut Dice, n: u64) {
         _ => spec,
     };
     let mut offset = 0;
-    let result =
-        read_archives([input], &ReadOptions::new(folder), &mut |_, _| Ok(())).and_then(|(tree, store)| {
-            let image = Image::plan(tree, &store, &spec)?;
-            offset = image.partitions().last().map_or(0, |root| root.offset);
-            image.write(&store, FileSink::create(&out)?, &mut ())
-        });
+    let result = read_archives([input], &ReadOptions::new(folder), &mut ()).and_then(|(tree, store)| {
+        let image = Image::plan(tree, &store, &spec)?;
+        offset = image.partitions().last().map_or(0, |root| root.offset);
+        image.write(&store, FileSink::create(&out)?, &mut ())
+    });
     fs::remove_file(&archive).unwrap();
     if is_cut {
         assert!(result.is_err() && !out.exists(), "image {n}: a cut archive became an image");

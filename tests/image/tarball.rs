@@ -127,7 +127,7 @@ pub fn options() -> ReadOptions {
 
 /// Reads an archive that comes through a pipe.
 pub fn read(archive: impl Into<Vec<u8>>) -> Result<(Tree, Store)> {
-    read_archives([Input::reader("a.tar", Cursor::new(archive.into()))], &options(), &mut |_, _| Ok(()))
+    read_archives([Input::reader("a.tar", Cursor::new(archive.into()))], &options(), &mut ())
 }
 
 /// Reads an archive in a file.
@@ -136,7 +136,7 @@ pub fn read_file(archive: &[u8]) -> Result<(Tree, Store)> {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(archive).unwrap();
     file.rewind().unwrap();
-    read_archives([Input::file("a.tar", file)], &options(), &mut |_, _| Ok(()))
+    read_archives([Input::file("a.tar", file)], &options(), &mut ())
 }
 
 /// The content of a file.

@@ -39,7 +39,7 @@ pub(crate) fn noisy(path: &Path, blocks: usize) {
 fn disk(path: &Path, spec: &ImageSpec) -> Image {
     let archive = File::open(project().join("fixtures/tar/gnu-posix.tar")).unwrap();
     let input = lfs_image::Input::file("gnu-posix.tar", archive);
-    let (tree, store) = read_archives([input], &ReadOptions::new("."), &mut |_, _| Ok(())).unwrap();
+    let (tree, store) = read_archives([input], &ReadOptions::new("."), &mut ()).unwrap();
     let image = Image::plan(tree, &store, &spec.clone().boot(Boot::None)).unwrap();
     image.write(&store, FileSink::create(path).unwrap(), &mut ()).unwrap();
     // What a plan sends is what its file is found to need.

@@ -1,6 +1,6 @@
 //! `lfs-image check`: what a tree lacks to run on a target, and what must not be public.
 
-use lfs_image::check::{Finding, Severity, check_name, check_public};
+use lfs_image::check::{Finding, Severity, check_public, check_public_name};
 use lfs_image::tree::ReadAt as _;
 use lfs_image::{Error, ErrorKind, Image, Result};
 use serde::Serialize;
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Check, ui: Ui) -> Result<(), Failure> {
     };
     if args.public {
         findings.extend(
-            [&args.name, &args.description].into_iter().flatten().filter_map(|text| check_name(text)),
+            [&args.name, &args.description].into_iter().flatten().filter_map(|text| check_public_name(text)),
         );
     }
     findings.sort_by_key(|finding| finding.severity);
@@ -97,8 +97,7 @@ fn of_archive(args: &Check, ui: Ui) -> Result<Vec<Finding>, Failure> {
             // What keeps it from being planned at all comes first; the rest is worth knowing, too.
             ui.warn(format_args!("`raw` would refuse it: {}", chain(&error).join(": ")));
             let spec = spec.boot(lfs_image::image::Boot::None);
-            let image = Image::plan(tree, &store, &spec)
-                .map_err(|error| Step::Plan { exact: args.image.size.is_some() }.explain(error))?;
+            let image = Image::plan(tree, &store, &spec).map_err(|error| Step::Plan.explain(error))?;
             image.check(&store, args.target())?
         }
     };

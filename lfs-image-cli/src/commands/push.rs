@@ -9,7 +9,7 @@ use lfs_image::ami::{
     self, Ami, AmiSpec, Checks, Estimate, Preflight, Publication, Published, Registrar, Taken,
 };
 use lfs_image::archive::Store;
-use lfs_image::check::{Finding, check_name, check_public};
+use lfs_image::check::{Finding, check_public, check_public_name};
 use lfs_image::ebs::{self, Aws, BLOCK, RawImage, Sample, Settings, Source, Upload, Uploaded};
 use lfs_image::host::Target;
 use lfs_image::image::{Disk, Firmware};
@@ -23,7 +23,7 @@ use crate::failure::{Failure, Step};
 use crate::host::TargetName;
 use crate::interrupt::Interrupt;
 use crate::journals;
-use crate::pushed::{self, Pushed, hex};
+use crate::pushed::{self, Pushed};
 use crate::report::{Input, Report};
 use crate::size::{Count, Human};
 use crate::source::{self, HEAD, is_archive, is_seekable, name};
@@ -78,10 +78,9 @@ impl Content {
         let all = archives.join(" + ");
         ui.step("read", format_args!("{all:<14}  {} entries, {}", Count(entries), Human(bytes)));
         let spec = args.image.spec().host(args.host.spec(Some(TargetName::Ec2))?);
-        let image = Image::plan(tree, &store, &spec)
-            .map_err(|error| Step::Plan { exact: args.image.size.is_some() }.explain(error))?;
+        let image = Image::plan(tree, &store, &spec).map_err(|error| Step::Plan.explain(error))?;
         let mut report = Report::of_plan(&image, args.image.table(), Input { archives, entries, bytes });
-        report.warnings.extend(args.image.future_warning(&image));
+        report.warnings.extend(args.image.time_warnings(&image));
         report.warn(ui);
         ui.step("plan", format_args!("{}", report.outline()));
         for note in image.boot_notes() {
@@ -129,7 +128,7 @@ impl Content {
         };
         if args.publish.public {
             let texts = [&args.ami.name, &args.ami.description];
-            findings.extend(texts.into_iter().flatten().filter_map(|text| check_name(text)));
+            findings.extend(texts.into_iter().flatten().filter_map(|text| check_public_name(text)));
         }
         findings.sort_by_key(|finding| finding.severity);
         for finding in &findings {
@@ -267,7 +266,7 @@ impl Job<'_> {
             uploaded.forget_journal()?;
             return self.show(&report);
         }
-        let digest = hex(&uploaded.fingerprint);
+        let digest = uploaded.fingerprint.clone();
         let spec = spec.marked(&digest);
         let ami = wait(self.ui, self.interrupt, "ami", |each| {
             self.registrar.register(&spec, &firmware, id, uploaded.volume_gib, each)
@@ -348,7 +347,7 @@ impl Job<'_> {
             return Err(other("which this program didn't make"));
         };
         let mut meter = Meter::new(self.ui, self.interrupt, "hash");
-        let ours = hex(&self.content.source().fingerprint(settings, &mut meter)?);
+        let ours = self.content.source().fingerprint(settings, &mut meter)?;
         drop(meter);
         if ours != *theirs {
             return Err(other("which has other content"));

@@ -38,11 +38,10 @@ pub(crate) fn run(args: &Raw, ui: Ui) -> Result<(), Failure> {
 
     let image = {
         let _span = tracing::debug_span!("plan").entered();
-        Image::plan(tree, &store, &spec)
-            .map_err(|error| Step::Plan { exact: args.image.size.is_some() }.explain(error))?
+        Image::plan(tree, &store, &spec).map_err(|error| Step::Plan.explain(error))?
     };
     let mut report = Report::of_plan(&image, args.image.table(), Input { archives, entries, bytes });
-    report.warnings.extend(args.image.future_warning(&image));
+    report.warnings.extend(args.image.time_warnings(&image));
     report.warn(ui);
     let Some(out) = out else {
         report.with_regions(image.regions()).with_diffs().show(ui)?;

@@ -56,6 +56,7 @@ pub(crate) trait Ec2 {
 
 /// Who is asking.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Identity {
     /// The account's number.
     pub account: String,

@@ -8,7 +8,7 @@
 //! ec2        the dozen calls as one trait
 //! client     ... spoken as EC2's query protocol:  query (form out), xml and reply (answer in), service (signed, retried)
 //! sdk        ... or through `aws-sdk-ec2`, with the cargo feature of that name
-//! refusal    ... and what they refuse
+//! refusal    ... and why one comes to nothing
 //! ```
 //!
 //! EC2's Rust SDK has 1.24 million lines and takes 7.5 GB to compile; the calls used here take some hundred, on the crates for
@@ -28,7 +28,7 @@
 //! let mut firmware = Firmware::default();
 //! firmware.bios = true;
 //! registrar.wait_for_snapshot("snap-0123456789abcdef0", &mut |_| Ok(()))?;
-//! let ami = registrar.register(&AmiSpec::new("lfs-12.4"), &firmware, "snap-0123456789abcdef0", 8, &mut |_| Ok(()))?;
+//! let ami = registrar.register(&AmiSpec::new("my-system-1"), &firmware, "snap-0123456789abcdef0", 8, &mut |_| Ok(()))?;
 //! println!("{}", ami.id);
 //! # Ok::<(), lfs_image::Error>(())
 //! ```
@@ -55,7 +55,6 @@ use std::sync::atomic::AtomicBool;
 pub use ec2::Identity;
 pub use preflight::{Checks, Estimate, Preflight};
 pub use publish::{Publication, Published};
-pub use refusal::Refusal;
 pub use register::{Ami, Taken};
 pub use spec::{
     AmiSpec, Architecture, BootMode, DIGEST_TAG, TAG, check_account, check_description, check_key,
@@ -97,7 +96,8 @@ use crate::image::Firmware;
 ///     .snapshots(&registrar)
 ///     .run(&Source::plan(&image, &store), &mut ())?;
 /// registrar.wait_for_snapshot(&sent.snapshot_id, &mut |_| Ok(()))?;
-/// let (spec, firmware) = (AmiSpec::new("my-system-1"), image.firmware());
+/// // The tag tells this content from another under the same name.
+/// let (spec, firmware) = (AmiSpec::new("my-system-1").marked(&sent.fingerprint), image.firmware());
 /// let ami = registrar.register(&spec, &firmware, &sent.snapshot_id, sent.volume_gib, &mut |_| Ok(()))?;
 /// sent.forget_journal()?;
 /// println!("{}", ami.id);
@@ -198,8 +198,9 @@ impl<'a> Registrar<'a> {
         wait::for_image(&self.client, self.aws.region(), image_id, wait).map(drop)
     }
 
-    /// Copies an image, shares and announces it. What was done before counts. `published` tells what is done, also after an
-    /// error.
+    /// Copies an image, shares and announces it. What was done before counts; copies are told from others by
+    /// [`Publication::digest`], which both runs have to give, as [`AmiSpec::marked`] of the image itself. `published` is filled with what is
+    /// done, also after an error.
     ///
     /// # Errors
     ///

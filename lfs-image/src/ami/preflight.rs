@@ -151,8 +151,8 @@ pub(super) fn run(ec2: &dyn Ec2, region: &str, checks: &Checks<'_>) -> Result<Pr
     }
     match ec2.dry_run(region, DryRun::DeleteSnapshot) {
         Err(fault) if fault.is_denied() => found.warnings.push(
-            "ec2:DeleteSnapshot may be denied: what a push that fails leaves behind would have to be deleted by somebody \
-             else"
+            "ec2:DeleteSnapshot may be denied, unless a policy allows it by tags, which can't be tried: what a push that fails \
+             leaves behind would have to be deleted by somebody else"
                 .to_owned(),
         ),
         _ => {}

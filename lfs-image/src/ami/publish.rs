@@ -90,7 +90,8 @@ impl Publication {
         self
     }
 
-    /// What is in the image: copies have the same tag.
+    /// What is in the image, as [`Uploaded::fingerprint`](crate::ebs::Uploaded::fingerprint) says: copies have the same tag, by which
+    /// they are found again.
     #[must_use]
     pub fn digest(mut self, digest: impl Into<String>) -> Self {
         self.digest = Some(digest.into());
@@ -102,7 +103,7 @@ impl Publication {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Published {
-    /// The image and its copies, by region.
+    /// The image and its copies, by region. A copy's snapshot is empty until it is complete.
     pub images: Vec<(String, Ami)>,
     /// Regions where all of it is done.
     pub complete: Vec<String>,
@@ -117,7 +118,7 @@ pub(super) fn run(
     published: &mut Published,
     wait: &mut dyn FnMut(&Waiting<'_>) -> Result<()>,
 ) -> Result<()> {
-    published.images.push((home.to_owned(), ami.clone()));
+    *published = Published { images: vec![(home.to_owned(), ami.clone())], complete: Vec::new() };
     // All copies are made at the same time.
     for region in &publication.copy_to {
         let copy = copy(ec2, home, region, ami, spec, publication)

@@ -1,9 +1,9 @@
 //! What services answer: EC2 and STS in XML, SSM in JSON.
 
 use super::ec2::{BlockDevice, Image, Snapshot};
-use super::refusal::Refusal;
 use super::service::{Name, Request};
 use super::xml::Element;
+use crate::ebs::Refusal;
 
 /// The longest part of a service's words that is passed on.
 const MAX_WORDS: usize = 600;

@@ -20,8 +20,9 @@ use aws_smithy_types::date_time::Format;
 use aws_types::service_config::ServiceConfigKey;
 use tokio::time::Instant;
 
-use super::refusal::{Fault, Refusal};
+use super::refusal::Fault;
 use crate::ebs::Aws;
+use crate::ebs::Refusal;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a connection may take to come about.

@@ -221,7 +221,8 @@ impl AmiSpec {
         firmware::choose(firmware, self.architecture, self.boot_mode)
     }
 
-    /// The same with the tags of what this program makes, and of what is in it.
+    /// The same with the tags of what this crate makes, and of what is in it, as
+    /// [`Uploaded::fingerprint`](crate::ebs::Uploaded::fingerprint) says: by it a later run finds that the image is there.
     #[must_use]
     pub fn marked(self, digest: &str) -> Self {
         let (key, value) = TAG;

@@ -41,6 +41,7 @@ use spool::{Chunks, Spool};
 use store::Stamp;
 
 use crate::error::{Error, Result};
+use crate::progress::{Progress, Stage};
 use crate::tree::{Entry, Merge, Tree, Xattrs};
 
 /// An archive to read: plain or compressed with gzip, zstd, xz or bzip2, which is told by its content.
@@ -66,7 +67,7 @@ use crate::tree::{Entry, Merge, Tree, Xattrs};
 /// # file.rewind()?;
 /// # let pipe = Cursor::new(archive("etc/motd")?);
 /// let inputs = [Input::file("rootfs.tar", file), Input::reader("standard input", pipe)];
-/// let (tree, _store) = read_archives(inputs, &ReadOptions::new("."), &mut |_done, _total| Ok(()))?;
+/// let (tree, _store) = read_archives(inputs, &ReadOptions::new("."), &mut ())?;
 /// assert!(tree.lookup(b"etc/fstab").is_some() && tree.lookup(b"etc/motd").is_some());
 /// # Ok(())
 /// # }
@@ -122,7 +123,7 @@ impl fmt::Debug for Input {
 /// let mut options = ReadOptions::new(".");
 /// options.max_size = Some(1000);
 /// options.whiteouts = true;
-/// let read = read_archives([Input::reader("theirs.tar", Cursor::new(archive))], &options, &mut |_, _| Ok(()));
+/// let read = read_archives([Input::reader("theirs.tar", Cursor::new(archive))], &options, &mut ());
 /// assert_eq!(read.unwrap_err().kind(), ErrorKind::Capacity);
 /// # Ok(())
 /// # }
@@ -153,8 +154,8 @@ impl ReadOptions {
 
 /// Reads archives, each one a layer over those before it, into a tree and the store of its files' content.
 ///
-/// `progress` hears how many bytes of the archive at hand were read (as they are stored, compressed or not) and how
-/// many there are; its error ends the reading. Content that stays in its archive is read later; that nobody changed the
+/// `progress` hears of [`Stage::Read`]: how many bytes of the archive at hand were read (as they are stored, compressed or not)
+/// and how many there are. Content that stays in its archive is read later; that nobody changed the
 /// archive in the meantime is made sure of before an image is completed ([`ReadAt::verify_unchanged`](crate::tree::ReadAt::verify_unchanged)).
 ///
 /// # Errors
@@ -185,15 +186,16 @@ impl ReadOptions {
 /// let directory = tempfile::tempdir().map_err(|e| lfs_image::Error::io("make a directory", e))?;
 /// let options = ReadOptions::new(directory.path());
 /// let inputs = [Input::reader("motd.tar", std::io::Cursor::new(archive))];
-/// let (tree, _store) = read_archives(inputs, &options, &mut |_done, _total| Ok(()))?;
+/// let (tree, _store) = read_archives(inputs, &options, &mut ())?;
 /// assert!(tree.lookup(b"motd").is_some());
 /// # Ok::<(), lfs_image::Error>(())
 /// ```
 pub fn read_archives(
     inputs: impl IntoIterator<Item = Input>,
     options: &ReadOptions,
-    progress: &mut dyn FnMut(u64, Option<u64>) -> Result<()>,
+    progress: &mut dyn Progress,
 ) -> Result<(Tree, Store)> {
+    let mut heard = |done, total| progress.at(Stage::Read, done, total);
     let mut merge = Merge::new(Tree::new())
         .whiteouts(options.whiteouts)
         .keep_directory_symlinks(options.keep_directory_symlinks);
@@ -201,7 +203,7 @@ pub fn read_archives(
     let mut spool = Spool::new(&options.spool_dir, options.max_size);
     for (number, Input { name, bytes }) in inputs.into_iter().enumerate() {
         let read = || -> Result<()> {
-            let entries = read_one(&name, bytes, &mut store, &mut spool, &mut merge, progress)?;
+            let entries = read_one(&name, bytes, &mut store, &mut spool, &mut merge, &mut heard)?;
             // A layer above may change nothing; an image of nothing is a mistake.
             if entries == 0 && number == 0 {
                 return Err(Error::input("the archive has no entries"));
@@ -397,7 +399,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut options = ReadOptions::new(directory.path());
         options.max_size = max_size;
-        let read = read_archives([Input::reader("a", input)], &options, &mut |_, _| Ok(()));
+        let read = read_archives([Input::reader("a", input)], &options, &mut ());
         read.map(|(tree, _)| tree.node(crate::tree::NodeId::ROOT).as_directory().unwrap().len() as u64)
             .map_err(|error| {
                 let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());

@@ -35,7 +35,7 @@ const GAP: u64 = 8 << 10;
 /// # header.set_size(6);
 /// # tar.append_data(&mut header, "motd", &b"hello\n"[..])?;
 /// # let input = Input::reader("rootfs.tar", Cursor::new(tar.into_inner()?));
-/// let (tree, store) = read_archives([input], &ReadOptions::new("."), &mut |_, _| Ok(()))?;
+/// let (tree, store) = read_archives([input], &ReadOptions::new("."), &mut ())?;
 /// let motd = tree.lookup(b"motd").ok_or("there is no motd")?;
 /// if let Kind::File(content) = &tree.node(motd).kind {
 ///     assert_eq!(content.read(&store, 0, content.size())?, b"hello\n");

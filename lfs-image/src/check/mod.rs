@@ -209,11 +209,11 @@ pub fn check_public(tree: &Tree, store: &dyn ReadAt) -> Result<Vec<Finding>> {
 /// # Examples
 ///
 /// ```
-/// assert!(lfs_image::check::check_name("my-lfs-12").is_some());
-/// assert!(lfs_image::check::check_name("my-system-12").is_none());
+/// assert!(lfs_image::check::check_public_name("my-lfs-12").is_some());
+/// assert!(lfs_image::check::check_public_name("my-system-12").is_none());
 /// ```
 #[must_use]
-pub fn check_name(text: &str) -> Option<Finding> {
+pub fn check_public_name(text: &str) -> Option<Finding> {
     let folded = text.to_ascii_lowercase().replace(['-', '_'], " ");
     let is_word = |word: &str| folded.split(|c: char| !c.is_ascii_alphanumeric()).any(|w| w == word);
     if !folded.contains("linux from scratch") && !is_word("lfs") && !is_word("blfs") {
@@ -240,10 +240,10 @@ mod tests {
     #[test]
     fn names_that_belong_to_somebody() {
         for bad in ["My Linux From Scratch 12", "linux-from-scratch", "LFS 12.2", "my-lfs-server", "blfs"] {
-            assert!(check_name(bad).is_some(), "{bad}");
+            assert!(check_public_name(bad).is_some(), "{bad}");
         }
         for fine in ["web-7", "selfservice", "lfsimage", "Linux"] {
-            assert_eq!(check_name(fine), None);
+            assert_eq!(check_public_name(fine), None);
         }
     }
 }

@@ -22,6 +22,7 @@ use aws_sdk_ebs::types::{
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::discreet::discreet;
+use super::refusal::Refusal;
 use crate::error::{Error, ErrorKind};
 
 /// What a failed request means.
@@ -41,8 +42,26 @@ pub(super) struct Fault {
     pub(super) curable: bool,
     /// What happened, as a clause.
     pub(super) message: String,
-    /// What the service said.
-    pub(super) said: Option<String>,
+    /// What the service said, or who came between.
+    pub(super) said: Option<Said>,
+}
+
+/// Why a request failed, in somebody else's words.
+#[derive(Clone, Debug)]
+pub(super) enum Said {
+    /// The service's.
+    Refusal(Box<Refusal>),
+    /// Anybody else's.
+    Words(String),
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refusal(refusal) => refusal.fmt(f),
+            Self::Words(words) => f.write_str(words),
+        }
+    }
 }
 
 /// A call of the EBS direct APIs.
@@ -118,7 +137,7 @@ impl Fault {
                 let Some(error) = failure.as_connector_error() else {
                     return Self::passing(format!("{name}: the connection failed"));
                 };
-                let said = causes(error);
+                let said = Said::Words(causes(error));
                 if has::<CredentialsError>(error) {
                     let message = "no AWS credentials could be loaded".to_owned();
                     Self { class: Class::Final, curable: true, message, said: Some(said) }
@@ -129,17 +148,17 @@ impl Fault {
                 }
             }
             SdkError::ResponseError(context) => Self {
-                said: Some(causes(&SdkError::<E, _>::ResponseError(context))),
+                said: Some(Said::Words(causes(&SdkError::<E, _>::ResponseError(context)))),
                 ..Self::passing(format!("{name}: the answer makes no sense"))
             },
-            other => Self::on_our_side(name, causes(&other)),
+            other => Self::on_our_side(name, Said::Words(causes(&other))),
         }
     }
 
     /// Nothing was sent.
-    fn on_our_side(name: &str, causes: String) -> Self {
+    fn on_our_side(name: &str, said: Said) -> Self {
         let message = format!("{name} could not be sent");
-        Self { class: Class::Final, curable: true, message, said: Some(causes) }
+        Self { class: Class::Final, curable: true, message, said: Some(said) }
     }
 
     fn of_service<E>(call: Call, region: &str, status: u16, error: E) -> Self
@@ -148,9 +167,15 @@ impl Fault {
     {
         let name = call.name();
         let code = error.code().unwrap_or("no error code").to_owned();
-        let request = error.meta().request_id().map(|id| format!(" (request {id})")).unwrap_or_default();
-        let text = error.message().map(|text| format!(": {}", discreet(text))).unwrap_or_default();
-        let said = Some(format!("{code}{text}{request}"));
+        let said = Some(Said::Refusal(Box::new(Refusal {
+            service: "ebs",
+            operation: name.to_owned(),
+            region: region.to_owned(),
+            code: code.clone(),
+            message: error.message().map(discreet).unwrap_or_default(),
+            status,
+            request_id: error.meta().request_id().map(str::to_owned),
+        })));
         let fault = |class, curable, message: String| Self { class, curable, message, said: said.clone() };
         let throttled = |quota: &str| {
             fault(
@@ -246,7 +271,8 @@ impl Fault {
     pub(super) fn into_error(self) -> Error {
         let error = Error::new(ErrorKind::Remote, self.message);
         match self.said {
-            Some(said) => error.with_source(said),
+            Some(Said::Refusal(refusal)) => error.with_source(*refusal),
+            Some(Said::Words(words)) => error.with_source(words),
             None => error,
         }
     }
@@ -278,7 +304,7 @@ impl Stop {
     }
 }
 
-fn denied(name: &str, region: &str, said: Option<String>) -> Fault {
+fn denied(name: &str, region: &str, said: Option<Said>) -> Fault {
     let message = format!(
         "access denied: the caller needs the IAM action ebs:{name} on arn:aws:ec2:{region}::snapshot/*, and no policy of the \
          organisation may forbid it"
@@ -352,7 +378,9 @@ mod tests {
             let fault = code(status, text);
             assert_eq!(fault.class, class, "{text}");
             assert!(fault.message.contains(says), "{}", fault.message);
-            assert_eq!(fault.said.as_deref(), Some(format!("{text}: no").as_str()));
+            assert_eq!(fault.said.as_ref().unwrap().to_string(), format!("{text}: no (HTTP {status})"));
+            let error = fault.into_error();
+            assert_eq!(Refusal::of(&error).unwrap().action(), "ebs:PutSnapshotBlock");
         }
     }
 

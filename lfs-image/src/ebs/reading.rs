@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::block::{BLOCK_BYTES, Digest};
 use super::engine::Engine;
-use super::fault::{Call, Fault};
+use super::fault::{Call, Fault, Said};
 
 /// The blocks of a snapshot.
 #[derive(Clone, Debug, Default)]
@@ -93,7 +93,7 @@ impl Reading {
                     let (mut hash, mut len) = (Sha256::new(), 0);
                     while let Some(part) = body.next().await {
                         let part = part.map_err(|e| Fault {
-                            said: Some(e.to_string()),
+                            said: Some(Said::Words(e.to_string())),
                             ..Fault::passing(format!("{}: the connection failed", call.name()))
                         })?;
                         hash.update(&part);

@@ -121,13 +121,13 @@ impl<'a> Source<'a> {
         Ok(Survey { blocks, volume_gib })
     }
 
-    /// What identifies the content of the snapshot: a digest over the volume's size and each block's number and SHA-256. All
-    /// content is read for it.
+    /// What identifies the content of the snapshot: a digest over the volume's size and each block's number and SHA-256, in 64
+    /// hexadecimal digits. All content is read for it.
     ///
     /// # Errors
     ///
     /// When the image can't be read, doesn't fit the volume, or `watch` ends it.
-    pub fn fingerprint(&self, settings: &Settings, watch: &mut dyn Watch) -> Result<[u8; 32]> {
+    pub fn fingerprint(&self, settings: &Settings, watch: &mut dyn Watch) -> Result<String> {
         let Survey { blocks, volume_gib } = self.survey(settings)?;
         let transfer = Transfer { phase: Phase::Blocks, total: blocks, ..Transfer::default() };
         let take = Hash { fingerprint: Fingerprint::new(volume_gib), watch, transfer };
@@ -170,8 +170,8 @@ impl Fingerprint {
         self.0.update(digest);
     }
 
-    pub(super) fn finish(self) -> [u8; 32] {
-        self.0.finalize().into()
+    pub(super) fn finish(self) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

@@ -3,7 +3,8 @@
 //! With a journal, an upload that was killed, interrupted, or stopped by something that can be cured goes on where it was
 //! when it is run again. So its snapshot stays, pending, for up to a day ([`TIMEOUT_MINUTES`]), unless not one block has
 //! arrived. Without a journal, or when going on makes no sense (the image has changed, the service refuses the request
-//! as invalid), the snapshot is deleted. If that can't be done, [`Failure::left`] names what is left.
+//! as invalid), the snapshot is deleted, if there is somebody who can ([`Upload::snapshots`]). If that can't be done, [`Failure::left`]
+//! names what is left.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -93,7 +94,7 @@ pub struct Uploaded {
     /// Attempts that were made again.
     pub retries: u64,
     /// What identifies the content: see [`Source::fingerprint`].
-    pub fingerprint: [u8; 32],
+    pub fingerprint: String,
     /// The blocks and their digests.
     pub digests: Digests,
     pub(super) journal: Option<PathBuf>,
@@ -180,7 +181,8 @@ impl Leftover {
 }
 
 impl<'a> Upload<'a> {
-    /// An upload without a journal.
+    /// An upload without a journal, which nobody can go on with, and without [`snapshots`](Self::snapshots), so that whatever fails
+    /// leaves its snapshot behind, pending, until the service gives it up.
     #[must_use]
     pub fn new(aws: &'a Aws, settings: &'a Settings) -> Self {
         Self { aws, settings, journal: None, identity: "", snapshots: None }
@@ -202,7 +204,8 @@ impl<'a> Upload<'a> {
         self
     }
 
-    /// Who asks EC2 about snapshots and deletes them.
+    /// Who asks EC2 about snapshots and deletes them: `ami::Registrar`, or one's own. Without it nothing is deleted, and a journal's word
+    /// is taken for the state of its snapshot.
     #[must_use]
     pub fn snapshots(mut self, snapshots: &'a dyn Snapshots) -> Self {
         self.snapshots = Some(snapshots);

@@ -156,16 +156,14 @@ pub(super) fn gib(len: u64, wanted: Option<u64>) -> Result<u64> {
     let least = len.div_ceil(GIB).max(1);
     let gib = wanted.unwrap_or(least);
     if gib < least {
-        return Err(Error::new(
-            crate::ErrorKind::Capacity,
-            format!("a volume of {gib} GiB for an image of {len} bytes, which needs {least} GiB"),
-        ));
+        return Err(Error::too_small(format!(
+            "a volume of {gib} GiB for an image of {len} bytes, which needs {least} GiB"
+        )));
     }
     if gib > MOST_GIB {
-        return Err(Error::new(
-            crate::ErrorKind::Capacity,
-            format!("a volume of {gib} GiB: the service has none of more than {MOST_GIB}"),
-        ));
+        return Err(Error::capacity(format!(
+            "a volume of {gib} GiB: the service has none of more than {MOST_GIB}"
+        )));
     }
     Ok(gib)
 }

@@ -99,7 +99,7 @@ impl Geometry {
             let own = if has_super(groups.saturating_sub(1)) { geometry.super_len() } else { 0 };
             if last < own + 2 + geometry.table_blocks() + 50 {
                 if groups <= 1 {
-                    return Err(Error::capacity(format!(
+                    return Err(Error::too_small(format!(
                         "a filesystem of {blocks} blocks of 4 KiB is too small to hold its own tables"
                     )));
                 }
@@ -115,7 +115,7 @@ impl Geometry {
         // Whole table blocks, which also makes it a multiple of 8.
         let inodes_per_group = inodes.div_ceil(groups).max(1).next_multiple_of(INODES_PER_BLOCK);
         if inodes_per_group > BLOCKS_PER_GROUP {
-            return Err(Error::capacity(format!(
+            return Err(Error::too_small(format!(
                 "{inodes} inodes in {groups} block groups: a group holds at most {BLOCKS_PER_GROUP}, so at least {} \
                  MiB are needed",
                 inodes.div_ceil(BLOCKS_PER_GROUP) * 128
@@ -198,7 +198,7 @@ impl Geometry {
         self.fixed.sort_unstable_by_key(|run| run.start);
         let end = self.fixed.iter().map(FixedRun::end).max().unwrap_or(0);
         if end > self.blocks {
-            return Err(Error::capacity(format!(
+            return Err(Error::too_small(format!(
                 "a filesystem of {} blocks of 4 KiB is too small for the tables of {} inodes",
                 self.blocks,
                 self.inodes()

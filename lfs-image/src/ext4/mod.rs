@@ -66,7 +66,7 @@ pub enum InodeCount {
     /// One for so many bytes of the filesystem (`mke2fs -i`), from 4096 to 64 MiB.
     Ratio(u64),
     /// So many or up to a table block for each group more (`mke2fs -N`).
-    Exactly(u64),
+    AtLeast(u64),
 }
 
 /// How large the journal is.
@@ -489,7 +489,7 @@ mod tests {
         tree.insert(NodeId::ROOT, b"f", meta(), Kind::File(Content::bytes(vec![7; 20 << 20]))).unwrap();
         add_lost_found(&mut tree, meta()).unwrap();
         let error = plan(&tree, options(), Size::Bytes(16 << 20)).unwrap_err();
-        assert_eq!(error.kind(), crate::ErrorKind::Capacity);
+        assert_eq!(error.kind(), crate::ErrorKind::TooSmall);
         assert!(error.to_string().contains("needs 9 MiB more"), "{error}");
     }
 }

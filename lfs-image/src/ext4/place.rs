@@ -120,7 +120,7 @@ impl Placement {
         })?;
         if cursor.next > geometry.blocks {
             let missing = cursor.next - geometry.blocks;
-            return Err(Error::capacity(format!(
+            return Err(Error::too_small(format!(
                 "the content does not fit: the filesystem has {} MiB and needs {} MiB more",
                 (geometry.blocks * BLOCK_SIZE) >> 20,
                 (missing * BLOCK_SIZE).div_ceil(1 << 20)
@@ -203,7 +203,7 @@ impl Sizing {
                     _ => inodes(blocks),
                 }
             }
-            super::InodeCount::Exactly(inodes) => inodes,
+            super::InodeCount::AtLeast(inodes) => inodes,
         };
         if inodes < needed {
             return Err(Error::capacity(format!(
@@ -256,8 +256,8 @@ impl Sizing {
                     (taken + free + reserved).saturating_sub(geometry.blocks)
                         + if lost > 0 { 1024 } else { 0 }
                 }
-                // Too small for its own tables.
-                Err(error) if blocks >= MAX_BLOCKS => return Err(error),
+                // Too small for its own tables, and none is larger.
+                Err(error) if blocks >= MAX_BLOCKS => return Err(Error::capacity(error.to_string())),
                 Err(_) => {
                     is_too_small = true;
                     1024 + blocks / 8

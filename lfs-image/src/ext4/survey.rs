@@ -284,26 +284,11 @@ fn worst_tree_blocks(blocks: u64, segments: u64) -> u64 {
 
 /// A path of an inode, for messages: found by a search, so not for the way of success.
 pub(crate) fn path_of(tree: &Tree, wanted: NodeId) -> Vec<u8> {
-    let mut todo = vec![(NodeId::ROOT, b"/".to_vec())];
-    while let Some((id, path)) = todo.pop() {
-        if id == wanted {
-            return path;
-        }
-        for (name, child) in tree.node(id).as_directory().into_iter().flat_map(crate::tree::Directory::iter) {
-            let mut below = path.clone();
-            if below != b"/" {
-                below.push(b'/');
-            }
-            below.extend_from_slice(name);
-            if child == wanted {
-                return below;
-            }
-            if tree.node(child).as_directory().is_some() {
-                todo.push((child, below));
-            }
-        }
+    match tree.walk().find(|(_, id)| *id == wanted) {
+        Some((path, _)) => [b"/", &path[..]].concat(),
+        None if wanted == NodeId::ROOT => b"/".to_vec(),
+        None => b"?".to_vec(),
     }
-    b"?".to_vec()
 }
 
 #[cfg(test)]

@@ -313,5 +313,5 @@ fn impossible_requests() {
     let mut written = |_| Ok(());
     let plan = plan(files(), &options(Size::Free(0))).unwrap();
     let error = plan.emit(&mut Out::new(&mut memory, &mut written), &NoStore).unwrap_err();
-    assert_eq!(error.kind(), crate::ErrorKind::Internal);
+    assert_eq!(error.kind(), crate::ErrorKind::Misuse);
 }

@@ -133,7 +133,7 @@ impl fmt::Display for Image {
         let id = self.disk_id().map_or_else(|| "no partition table".to_owned(), |id| format!("disk {id}"));
         writeln!(f, "{} bytes, {id}", self.len())?;
         for partition in self.partitions() {
-            let partuuid = &partition.partuuid;
+            let partuuid = partition.partuuid.as_deref().unwrap_or_default();
             let uuid = partition.uuid.as_deref().unwrap_or("-");
             let (number, name) = (partition.number, partition.role.name());
             writeln!(

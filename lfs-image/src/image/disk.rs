@@ -62,16 +62,16 @@ pub struct DiskPartition {
     pub number: u32,
     /// What it is for, as far as its type and content tell: what holds an ext4 is taken for a root filesystem.
     pub role: Option<Role>,
-    /// Its type as the table gives it: a GUID, or a number such as `0x83`; empty where there is no table.
-    pub kind: String,
-    /// Its name in the table; empty in an MBR.
-    pub name: String,
+    /// Its type as the table gives it: a GUID, or a number such as `0x83`; none where there is no table.
+    pub kind: Option<String>,
+    /// Its name in the table; none in an MBR, or where a GPT's is empty.
+    pub name: Option<String>,
     /// Where it starts, in bytes.
     pub offset: u64,
     /// How long it is, in bytes.
     pub len: u64,
-    /// What `root=PARTUUID=` calls it; empty where there is no table.
-    pub partuuid: String,
+    /// What `root=PARTUUID=` calls it; none where there is no table.
+    pub partuuid: Option<String>,
     /// Whether legacy boot code would start it.
     pub bootable: bool,
     /// What `UUID=` calls the ext4 or FAT32 in it.
@@ -101,17 +101,18 @@ impl Disk {
     }
 
     /// What a tree that was read from the root filesystem of this disk lacks to run there, the worst first. What is on the
-    /// disk but in no filesystem (boot code, loaders) isn't looked at.
+    /// disk but in no filesystem (boot code, loaders) isn't looked at. The tree comes from elsewhere: this crate writes ext4, and reads of
+    /// one that is there only its superblock. The command has a reader of its own; other crates and `debugfs -R rdump` are as good.
     ///
     /// # Errors
     ///
     /// When content can't be read.
     pub fn check(&self, tree: &Tree, store: &dyn ReadAt, target: Target) -> Result<Vec<Finding>> {
         let root = self.partitions.iter().filter(|p| p.filesystem.is_some()).max_by_key(|p| p.len);
-        let tag = |partuuid: &str, uuid: &Option<String>| match uuid {
-            _ if !partuuid.is_empty() => format!("PARTUUID={partuuid}"),
-            Some(uuid) => format!("UUID={uuid}"),
-            None => String::new(),
+        let tag = |partuuid: &Option<String>, uuid: &Option<String>| match (partuuid, uuid) {
+            (Some(partuuid), _) => format!("PARTUUID={partuuid}"),
+            (None, Some(uuid)) => format!("UUID={uuid}"),
+            (None, None) => String::new(),
         };
         let esp = self.partitions.iter().find(|p| p.role == Some(Role::Esp));
         let place = root.map(|root| Place {
@@ -129,11 +130,11 @@ impl Disk {
         let partition = DiskPartition {
             number: 0,
             role: Some(Role::Root),
-            kind: String::new(),
-            name: String::new(),
+            kind: None,
+            name: None,
             offset: 0,
             len,
-            partuuid: String::new(),
+            partuuid: None,
             bootable: false,
             uuid: Some(filesystem.uuid.clone()),
             filesystem: Some(filesystem),
@@ -181,11 +182,11 @@ impl Disk {
             partitions.push(DiskPartition {
                 number: partition.number,
                 role,
-                kind,
-                name: partition.name,
+                kind: Some(kind),
+                name: Some(partition.name).filter(|name| !name.is_empty()),
                 offset,
                 len,
-                partuuid: partition.partuuid,
+                partuuid: Some(partition.partuuid),
                 bootable: partition.bootable,
                 uuid,
                 filesystem,

@@ -59,7 +59,8 @@ impl Role {
 ///
 /// let image = Image::plan(Tree::new(), &NoStore, &ImageSpec::new().boot(Boot::None))?;
 /// let root = image.partitions().iter().find(|p| p.role == Role::Root).expect("every image has one");
-/// println!("root=PARTUUID={}: mount -o loop,offset={}", root.partuuid, root.offset);
+/// let partuuid = root.partuuid.as_ref().expect("there is a partition table");
+/// println!("root=PARTUUID={partuuid}: mount -o loop,offset={}", root.offset);
 /// assert_eq!((root.number, root.offset), (2, 2 << 20));
 /// # Ok::<(), lfs_image::Error>(())
 /// ```
@@ -74,8 +75,8 @@ pub struct Partition {
     pub offset: u64,
     /// How long it is, in bytes.
     pub len: u64,
-    /// What `root=PARTUUID=` calls it; empty where there is no table.
-    pub partuuid: String,
+    /// What `root=PARTUUID=` calls it; none where there is no table.
+    pub partuuid: Option<String>,
     /// What `root=UUID=` calls the filesystem in it.
     pub uuid: Option<String>,
 }
@@ -148,14 +149,14 @@ impl Layout {
         let usable = disk.saturating_sub(tail);
         let end = if spec.table == PartitionTable::None { usable } else { usable - usable % ALIGN };
         let len = end.checked_sub(next).filter(|len| *len > 0).ok_or_else(|| {
-            Error::capacity(format!(
+            Error::too_small(format!(
                 "a disk of {disk} bytes has no room for a root filesystem, which would start at byte {next}"
             ))
         })?;
         if let RootSize::AtLeast(least) = root
             && len < least
         {
-            return Err(Error::capacity(format!(
+            return Err(Error::too_small(format!(
                 "a disk of {disk} bytes leaves {len} bytes for the root filesystem, which needs {least}: {} more",
                 least - len
             )));

@@ -72,6 +72,7 @@ impl Image {
     /// When nothing can start it, and why; when the content does not fit, by how much; when something in the tree can't be stored in ext4, naming its path; when
     /// the specification contradicts itself.
     pub fn plan(mut tree: Tree, store: &dyn ReadAt, spec: &ImageSpec) -> Result<Self> {
+        tree.check_sets()?;
         let time = spec.time.unwrap_or_else(|| tree.newest_mtime()).clamped();
         ext4::add_lost_found(&mut tree, Meta::new(0o700, time))?;
         let mut editor = Editor::new(&mut tree, store, time);
@@ -278,8 +279,10 @@ impl Table {
                     .collect();
                 let gpt = Gpt::plan(sectors, seed.uuid("disk"), &entries)?;
                 let ids = entries.iter().map(|entry| entry.partition_guid.to_string());
-                let partitions =
-                    numbered.into_iter().zip(ids).map(|((n, role, span), id)| partition(n, role, span, id));
+                let partitions = numbered
+                    .into_iter()
+                    .zip(ids)
+                    .map(|((n, role, span), id)| partition(n, role, span, Some(id)));
                 Ok(Self::Gpt { gpt, partitions: partitions.collect() })
             }
             PartitionTable::Mbr => {
@@ -299,12 +302,12 @@ impl Table {
                 let mbr = Mbr::plan(sectors, disk_signature(seed), primaries)?;
                 let partitions = numbered
                     .into_iter()
-                    .map(|(n, role, span)| partition(n, role, span, mbr.partuuid(n)))
+                    .map(|(n, role, span)| partition(n, role, span, Some(mbr.partuuid(n))))
                     .collect();
                 Ok(Self::Mbr { mbr, partitions })
             }
             PartitionTable::None => {
-                Ok(Self::None { partitions: vec![partition(0, Role::Root, layout.root, String::new())] })
+                Ok(Self::None { partitions: vec![partition(0, Role::Root, layout.root, None)] })
             }
         }
     }

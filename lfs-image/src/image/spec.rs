@@ -242,7 +242,8 @@ impl ImageSpec {
     }
 
     /// Where the image is to run: the tree becomes a host there, see [`HostSpec::target`], and the kernel is told what it
-    /// has to know. Without it, the tree is changed as far as booting needs, and the command line is what serves everywhere.
+    /// has to know. Without it, the tree is changed as far as booting needs, and the command line is what serves everywhere. It
+    /// takes the place of what [`host`](Self::host) was given.
     #[must_use]
     pub fn target(self, target: Target) -> Self {
         self.host(HostSpec::target(target))

@@ -104,9 +104,11 @@ pub struct NoStore;
 
 impl ReadAt for NoStore {
     fn read_exact_at(&self, at: Position, buf: &mut [u8]) -> Result<()> {
-        Err(crate::Error::internal(format!(
-            "read of {} bytes at {at:?} from a store that holds nothing",
-            buf.len()
+        Err(crate::Error::misuse(format!(
+            "read of {} bytes at byte {} of source {} from a store that holds nothing",
+            buf.len(),
+            at.offset(),
+            at.source()
         )))
     }
 }

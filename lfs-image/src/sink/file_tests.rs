@@ -105,7 +105,7 @@ fn what_was_there_stays_until_the_end() {
     let mut sink = FileSink::create(&path).unwrap();
     sink.begin(10).unwrap();
     sink.data(0, b"123").unwrap();
-    assert_eq!(sink.finish().unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(sink.finish().unwrap_err().kind(), ErrorKind::Misuse);
     assert_eq!(names(dir.path()), before);
     assert_eq!(fs::read(&path).unwrap(), b"old");
 

@@ -43,7 +43,7 @@ impl Reached {
     fn advance(&mut self, offset: u64, len: u64) -> Result<()> {
         let end = offset.checked_add(len).filter(|end| offset == self.at && *end <= self.len);
         self.at = end.ok_or_else(|| {
-            Error::internal(format!(
+            Error::misuse(format!(
                 "{len} bytes at offset {offset} of an image that has reached {} of {}",
                 self.at, self.len
             ))
@@ -56,6 +56,6 @@ impl Reached {
         if self.at == self.len {
             return Ok(());
         }
-        Err(Error::internal(format!("the image ends at byte {} of {}", self.at, self.len)))
+        Err(Error::misuse(format!("the image ends at byte {} of {}", self.at, self.len)))
     }
 }

@@ -201,7 +201,7 @@ impl Gpt {
         let (_, last_usable) = usable(disk_sectors, self.first_usable, self.array_sectors())?;
         for (number, record) in self.records() {
             if record.ending_lba.get() > last_usable {
-                return Err(Error::capacity(format!(
+                return Err(Error::too_small(format!(
                     "partition {number} ends at sector {}, and a disk of {disk_sectors} sectors leaves the sectors up \
                      to {last_usable} usable",
                     record.ending_lba
@@ -304,7 +304,7 @@ impl Gpt {
 fn usable(disk_sectors: u64, first_usable: u64, array_sectors: u64) -> Result<(u64, u64)> {
     let last = disk_sectors.checked_sub(array_sectors + 2).filter(|last| *last >= first_usable);
     let last = last.ok_or_else(|| {
-        Error::capacity(format!(
+        Error::too_small(format!(
             "a disk of {disk_sectors} sectors has no room for a GPT, which needs {} and one to use",
             first_usable + array_sectors + 1
         ))

@@ -86,8 +86,17 @@ impl Tree {
     /// The newest modification of anything that has a name.
     #[must_use]
     pub fn newest_mtime(&self) -> Timestamp {
-        let named = self.nodes.iter().filter(|node| node.names > 0);
-        named.map(|node| node.meta.mtime).max().unwrap_or_default()
+        self.mtimes().max().unwrap_or_default()
+    }
+
+    /// The oldest modification of anything that has a name.
+    #[must_use]
+    pub fn oldest_mtime(&self) -> Timestamp {
+        self.mtimes().min().unwrap_or_default()
+    }
+
+    fn mtimes(&self) -> impl Iterator<Item = Timestamp> {
+        self.nodes.iter().filter(|node| node.names > 0).map(|node| node.meta.mtime)
     }
 }
 

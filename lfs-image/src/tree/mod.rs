@@ -7,6 +7,7 @@
 mod diff;
 mod digest;
 pub(crate) mod edit;
+mod find;
 mod links;
 mod merge;
 mod name;
@@ -83,13 +84,21 @@ impl Tree {
         Self { nodes: vec![root], xattrs: vec![Arc::default()], interned: BTreeMap::new(), unused: None }
     }
 
-    /// The inode of an id that this tree gave out.
+    /// The inode of an id that this tree gave out. One that has no name any more is a fifo without names.
+    ///
+    /// # Panics
+    ///
+    /// May panic when the id is another tree's, as [`meta_mut`](Self::meta_mut) and [`xattrs`](Self::xattrs) may: ids are indices.
     #[must_use]
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.index()]
     }
 
     /// The attributes of an inode, to change.
+    ///
+    /// # Panics
+    ///
+    /// May panic when the id is another tree's.
     pub fn meta_mut(&mut self, id: NodeId) -> &mut Meta {
         &mut self.nodes[id.index()].meta
     }
@@ -100,6 +109,10 @@ impl Tree {
     }
 
     /// The extended attributes of a set.
+    ///
+    /// # Panics
+    ///
+    /// May panic when the set is another tree's.
     #[must_use]
     pub fn xattrs(&self, set: XattrSet) -> &Xattrs {
         &self.xattrs[set.0 as usize]
@@ -144,11 +157,13 @@ impl Tree {
         Ok(XattrSet(number))
     }
 
-    /// Makes an inode and names it. What the name meant before is gone.
+    /// Makes an inode and names it. What the name meant before is gone. A directory is empty at first: what is in it is inserted or
+    /// linked afterwards.
     ///
     /// # Errors
     ///
-    /// When `parent` is not a directory, the name is impossible, or the tree is full.
+    /// When `parent` is not a directory, the name is impossible, or the tree is full; when a directory isn't empty, or the set of
+    /// attributes is another tree's.
     pub fn insert(&mut self, parent: NodeId, name: &[u8], meta: Meta, kind: Kind) -> Result<NodeId> {
         check_name(name)?;
         Ok(self.put(parent, name, meta, kind)?.0)
@@ -164,6 +179,15 @@ impl Tree {
             .ok()
             .filter(|n| *n < u32::MAX - 16)
             .ok_or_else(|| Error::capacity("more than 4,294,967,279 inodes"))?;
+        if !self.has_set(meta.xattrs) {
+            return Err(Error::misuse("a set of extended attributes of another tree"));
+        }
+        // Its entries would be named twice, perhaps in a circle.
+        if matches!(&kind, Kind::Directory(directory) if !directory.is_empty()) {
+            return Err(Error::misuse(
+                "a directory that is inserted with entries in it, which belong to another one",
+            ));
+        }
         self.directory_mut(parent)?; // before the node exists, so that nothing is left behind
         let node = Node { meta, kind, names: 0 };
         let id = if let Some(id) = self.unused.as_mut().and_then(Vec::pop) {
@@ -181,12 +205,16 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// When `parent` is not a directory, `id` is one that has a name already, the name is impossible, or the inode
-    /// has 65,000 names.
+    /// When `parent` is not a directory, `id` is one, the name is impossible, or the inode has 65,000 names or none any more.
     pub fn link(&mut self, parent: NodeId, name: &[u8], id: NodeId) -> Result<()> {
         check_name(name)?;
-        let node = &self.nodes[id.index()];
-        if node.names > 0 && node.as_directory().is_some() {
+        let Some(node) = self.nodes.get(id.index()).filter(|node| node.names > 0) else {
+            return Err(Error::misuse(format!(
+                "a hard link to inode {} of a tree that has none",
+                id.index()
+            )));
+        };
+        if node.as_directory().is_some() {
             return Err(Error::input("a hard link to a directory"));
         }
         if node.names >= Self::MAX_LINKS && self.directory_mut(parent)?.get(name) != Some(id) {
@@ -250,20 +278,11 @@ impl Tree {
     }
 
     fn directory_mut(&mut self, id: NodeId) -> Result<&mut Directory> {
-        match &mut self.nodes[id.index()].kind {
-            Kind::Directory(directory) => Ok(directory),
-            other => Err(Error::input(format!("a {} is used as a directory", other.noun()))),
+        match self.nodes.get_mut(id.index()).map(|node| &mut node.kind) {
+            Some(Kind::Directory(directory)) => Ok(directory),
+            Some(other) => Err(Error::input(format!("a {} is used as a directory", other.noun()))),
+            None => Err(Error::misuse("an inode of another tree is used as a directory")),
         }
-    }
-
-    /// The inode at a path of names between `/`, without following symbolic links.
-    #[must_use]
-    pub fn lookup(&self, path: &[u8]) -> Option<NodeId> {
-        let mut at = NodeId::ROOT;
-        for name in path.split(|c| *c == b'/').filter(|name| !name.is_empty() && *name != b".") {
-            at = self.node(at).as_directory()?.get(name)?;
-        }
-        Some(at)
     }
 }
 

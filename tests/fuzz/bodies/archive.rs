@@ -61,7 +61,7 @@ fn options(flags: u8) -> ReadOptions {
 }
 
 fn read(inputs: Vec<Input>, options: &ReadOptions) -> Result<(Tree, Store)> {
-    read_archives(inputs, options, &mut |_, _| Ok(()))
+    read_archives(inputs, options, &mut ())
 }
 
 fn file(bytes: &[u8]) -> std::fs::File {

@@ -141,8 +141,8 @@ fn spec(draw: &mut Draw) -> ImageSpec {
         InodeCount::Auto,
         InodeCount::Ratio(4096),
         InodeCount::Ratio(1 << 26),
-        InodeCount::Exactly(60),
-        InodeCount::Exactly(20_000),
+        InodeCount::AtLeast(60),
+        InodeCount::AtLeast(20_000),
     ]));
     let flags = draw.byte();
     spec = spec.ea_inode(flags & 1 != 0).orphan_file(flags & 6 == 6);
