@@ -87,7 +87,8 @@ pub struct Finding {
     pub path: Option<String>,
     /// What is wrong, a clause.
     pub what: String,
-    /// What would mend it: an option of the command, or something to do. Empty where nothing is known.
+    /// What would mend it: an option of the command, for which [`HostSpec`](crate::host::HostSpec) has a field of that name, or
+    /// something to do. Empty where nothing is known.
     pub mend: String,
 }
 

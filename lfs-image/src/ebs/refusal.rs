@@ -142,7 +142,7 @@ impl Refusal {
                  (L-70015FFA)"
                     .to_owned()
             }
-            "InvalidAMIName.Duplicate" => "give another `--name`, or deregister the image that has it".to_owned(),
+            "InvalidAMIName.Duplicate" => "choose another name, or deregister the image that has it".to_owned(),
             "ParameterLimitExceeded" => "the account has all the parameters that it may (10,000 in a Region)".to_owned(),
             _ if self.is_throttled() => {
                 format!("{} is called too often in this account: try again later", self.operation)
