@@ -51,6 +51,9 @@ impl Look {
         }
         let source = Source::open(path, archive)?;
         let (tree, store) = source.read(&archive.options(None), ui, interrupt)?;
+        for warning in store.warnings() {
+            ui.warn(warning);
+        }
         Ok(Self { tree, files: Files::Archive(store) })
     }
 

@@ -80,6 +80,9 @@ fn of_archive(args: &Check, ui: Ui) -> Result<Vec<Finding>, Failure> {
     let scrubs = host.scrub;
     let spec = args.image.spec().host(host);
     let (tree, store) = source.read(&args.archive.options(None), ui, &interrupt)?;
+    for warning in store.warnings() {
+        ui.warn(warning);
+    }
     let public_now = if args.public && !scrubs { check_public(&tree, &store)? } else { Vec::new() };
     let mut findings = match Image::plan(tree.clone(), &store, &spec) {
         Ok(image) => {

@@ -88,6 +88,7 @@ fn of_archive(args: &Inspect, ui: Ui) -> Result<Report, Failure> {
     let usage = (args.usage > 0).then(|| usage::of_tree(&tree, args.usage));
     let (image, refusal) = plan(&args.image, &args.host, tree, &store)?;
     let mut report = Report::of_plan(&image, args.image.table(), Input { archives, entries, bytes });
+    report.warnings.extend_from_slice(store.warnings());
     report.warnings.extend(refusal.into_iter().chain(args.image.time_warnings(&image)));
     let grub_cfg = image.tree().lookup(GRUB_CFG.as_bytes()).is_some();
     report.run = Run::new(Path::new(PLANNED), image.firmware(), grub_cfg);

@@ -80,6 +80,7 @@ impl Content {
         let spec = args.image.spec().host(args.host.spec(Some(TargetName::Ec2))?);
         let image = Image::plan(tree, &store, &spec).map_err(|error| Step::Plan.explain(error))?;
         let mut report = Report::of_plan(&image, args.image.table(), Input { archives, entries, bytes });
+        report.warnings.extend_from_slice(store.warnings());
         report.warnings.extend(args.image.time_warnings(&image));
         report.warn(ui);
         ui.step("plan", format_args!("{}", report.outline()));

@@ -41,6 +41,7 @@ pub(crate) fn run(args: &Raw, ui: Ui) -> Result<(), Failure> {
         Image::plan(tree, &store, &spec).map_err(|error| Step::Plan.explain(error))?
     };
     let mut report = Report::of_plan(&image, args.image.table(), Input { archives, entries, bytes });
+    report.warnings.extend_from_slice(store.warnings());
     report.warnings.extend(args.image.time_warnings(&image));
     report.warn(ui);
     let Some(out) = out else {

@@ -44,6 +44,8 @@ pub(super) struct Entries<'a> {
     is_pax: bool,
     /// Whether there was an entry.
     any: bool,
+    /// Where the archive stops without an end marker.
+    stops: Option<u64>,
     buf: Vec<u8>,
 }
 
@@ -58,8 +60,14 @@ impl<'a> Entries<'a> {
             long_link: None,
             is_pax: false,
             any: false,
+            stops: None,
             buf: Vec::new(),
         }
+    }
+
+    /// Where the archive stops without an end marker: it may have been cut there.
+    pub(super) fn stops(&self) -> Option<u64> {
+        self.stops
     }
 
     /// The next entry and its extended attributes, up to the end of the archive.
@@ -131,8 +139,8 @@ impl<'a> Entries<'a> {
     /// The next header; none at the archive's end.
     fn header(&mut self, at: u64) -> Result<Option<Header>> {
         let Some(block) = self.block()? else {
-            // GNU tar takes it without a word, and so do archives that programs glue together.
-            tracing::warn!(at, "the archive has no end marker: if it was cut there, entries are missing");
+            // GNU tar takes it without a word, and programs make such archives.
+            self.stops = Some(at);
             return Ok(None);
         };
         if block == [0; BLOCK] {

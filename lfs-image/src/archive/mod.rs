@@ -163,7 +163,7 @@ impl ReadOptions {
 /// When an archive can't be read, is damaged, has no entries (the first one), or holds what no image can; the message
 /// names the archive, the entry and where its header is. A stream with more than 64 MiB behind the archive's end is
 /// refused. A plain archive that was cut between two entries can't be told from one that was written without an end
-/// marker, and is taken as GNU tar takes it; compressed ones have ends of their own.
+/// marker, and is taken as GNU tar takes it, with a [warning](Store::warnings); compressed ones have ends of their own.
 ///
 /// # Examples
 ///
@@ -203,7 +203,13 @@ pub fn read_archives(
     let mut spool = Spool::new(&options.spool_dir, options.max_size);
     for (number, Input { name, bytes }) in inputs.into_iter().enumerate() {
         let read = || -> Result<()> {
-            let entries = read_one(&name, bytes, &mut store, &mut spool, &mut merge, &mut heard)?;
+            let Found { entries, stops } =
+                read_one(&name, bytes, &mut store, &mut spool, &mut merge, &mut heard)?;
+            if let Some(at) = stops {
+                store.warn(format!(
+                    "{name} has no end marker: if it was cut at byte {at}, entries are missing"
+                ));
+            }
             // A layer above may change nothing; an image of nothing is a mistake.
             if entries == 0 && number == 0 {
                 return Err(Error::input("the archive has no entries"));
@@ -221,7 +227,14 @@ pub fn read_archives(
     Ok((tree, store))
 }
 
-/// Reads one archive; returns the number of its entries.
+/// What was found in an archive.
+struct Found {
+    entries: u64,
+    /// Where it stops without an end marker, if it does and nothing else tells that it is whole.
+    stops: Option<u64>,
+}
+
+/// Reads one archive.
 fn read_one(
     name: &str,
     bytes: Bytes,
@@ -229,7 +242,7 @@ fn read_one(
     spool: &mut Spool,
     merge: &mut Merge,
     progress: &mut dyn FnMut(u64, Option<u64>) -> Result<()>,
-) -> Result<u64> {
+) -> Result<Found> {
     let fault = |e| Error::io(format!("read {name}"), e);
     let mut total = None;
     let mut watched = None;
@@ -273,7 +286,10 @@ fn read_one(
         let chunks = Chunks::start(name, Box::new(Cursor::new(head).chain(reader)), compression, total)?;
         // What follows an archive on a device was there before it, and nobody waits for it to be read.
         let to_end = !is_device || compression != Compression::Plain;
-        read_entries(&mut Stream::new(chunks, spool, progress, to_end), merge, &mut |_, _| Ok(()))
+        let found =
+            read_entries(&mut Stream::new(chunks, spool, progress, to_end), merge, &mut |_, _| Ok(()))?;
+        // Compressed ones have an end of their own.
+        Ok(Found { stops: found.stops.filter(|_| compression == Compression::Plain), ..found })
     };
     let outcome = read();
     // Not every stream has a checksum of its content, and damage that somebody is just doing is better called that.
@@ -302,7 +318,7 @@ fn read_ahead(
     mut source: Plain<'_>,
     merge: &mut Merge,
     progress: &mut dyn FnMut(u64, Option<u64>) -> Result<()>,
-) -> Result<u64> {
+) -> Result<Found> {
     /// Entries that are handed over together, and how often that may be ahead of the merge.
     const BATCH: usize = 256;
     const AHEAD: usize = 4;
@@ -315,7 +331,7 @@ fn read_ahead(
                 let end = loop {
                     match entries.next() {
                         Ok(Some(entry)) => batch.push(entry),
-                        Ok(None) => break Some(Ok(())),
+                        Ok(None) => break Some(Ok(entries.stops())),
                         Err(error) => break Some(Err(error)),
                     }
                     if batch.len() == BATCH {
@@ -324,7 +340,7 @@ fn read_ahead(
                 };
                 // Where nobody takes it, the merge has failed, and that is the fault to tell.
                 let sent = sender.send((batch, entries.progress()));
-                if let Some(end) = sent.map_or(Some(Ok(())), |()| end) {
+                if let Some(end) = sent.map_or(Some(Ok(None)), |()| end) {
                     return end;
                 }
             }
@@ -343,7 +359,7 @@ fn read_ahead(
         });
         drop(batches);
         let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        merged.and(read).map(|()| count)
+        merged.and(read).map(|stops| Found { entries: count, stops })
     })
 }
 
@@ -358,7 +374,7 @@ fn read_entries(
     source: &mut dyn Source,
     merge: &mut Merge,
     progress: &mut dyn FnMut(u64, Option<u64>) -> Result<()>,
-) -> Result<u64> {
+) -> Result<Found> {
     /// How often progress is told of.
     const STEP: u64 = 256;
     let mut entries = Entries::new(source);
@@ -373,7 +389,7 @@ fn read_entries(
     }
     let (done, total) = entries.progress();
     progress(done, total)?;
-    Ok(count)
+    Ok(Found { entries: count, stops: entries.stops() })
 }
 
 #[cfg(test)]

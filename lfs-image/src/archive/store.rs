@@ -49,6 +49,7 @@ pub struct Store {
     spool: Option<Source>,
     /// Sources from 1 on: archives that are plain files.
     archives: Vec<Source>,
+    warnings: Vec<String>,
 }
 
 /// The number of the spool among a store's sources.
@@ -81,6 +82,16 @@ struct Window {
 }
 
 impl Store {
+    /// What is odd about the archives, though they could be read: a clause each, with the archive's name.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    pub(super) fn warn(&mut self, what: String) {
+        self.warnings.push(what);
+    }
+
     /// Adds an archive in a plain file and returns its number and length.
     pub(super) fn add(&mut self, name: &str, file: File) -> Result<(u16, u64)> {
         let source = Source::new(name, file)?;
