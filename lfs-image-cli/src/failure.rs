@@ -94,7 +94,7 @@ impl Step<'_> {
                 "`--boot none` makes a disk that nothing on it starts: QEMU and Xen take the kernel from elsewhere"
                     .to_owned(),
             ),
-            Self::Plan if kind == ErrorKind::Capacity && says("inodes were asked for") => Some(
+            Self::Plan if kind == ErrorKind::Capacity && (says("inodes were asked for") || says("an inode for every")) => Some(
                 "`--inodes` must be higher, or `--inode-ratio` lower; without them it is enough".to_owned(),
             ),
             Self::Plan if kind == ErrorKind::TooSmall => Some(

@@ -147,7 +147,9 @@ fn content_that_does_not_fit() {
     refused(&archive, &["--inode-ratio", "256"], "an inode for every 256 bytes: it takes between 4096");
     refused(&archive, &["--inode-ratio", "4095", "--size", "4G"], "an inode for every 4095 bytes");
     refused(&archive, &["--inode-ratio", "64.1M"], "and 67108864");
-    refused(&archive, &["--inodes", "5000000000"], "MiB are needed");
+    refused(&archive, &["--inodes", "5000000000"], "5000000000 inodes: ext4 numbers 4294967295 at most");
+    refused(&archive, &["--inodes", "100000", "--size", "128M"], "MiB are needed");
+    refused(&archive, &["--inode-ratio", "64M", "--size", "64M"], "hint: `--inodes` must be higher");
 }
 
 /// Where a larger disk helps nothing, none is asked for.
@@ -212,7 +214,7 @@ with tarfile.open(sys.argv[1], 'w', format=tarfile.PAX_FORMAT) as tar:
         return;
     }
     must(Command::new("python3").args(["-c", script]).arg(&archive));
-    refused(&archive, &[], "has a value of 9000 bytes");
+    refused(&archive, &[], "the largest is `user.large` with a value of 9000");
     refused(&archive, &[], "hint: `--ea-inode`");
     let out = folder.path().join("out.img");
     crate::raw(&archive, &out, &["--ea-inode", "--table", "none", "--size", "64M"]);

@@ -9,11 +9,14 @@
 )]
 
 mod archive;
+mod author;
 mod handmade;
 mod judge;
 mod merge;
 mod parsers;
 mod second;
 mod soak;
+#[path = "../support/mod.rs"]
+mod support;
 mod tarball;
 mod world;

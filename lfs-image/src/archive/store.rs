@@ -118,7 +118,7 @@ impl Store {
             SPOOL => self.spool.as_ref(),
             number => self.archives.get(usize::from(number) - 1),
         }
-        .ok_or_else(|| Error::internal(format!("content at {at:?} of a store without such a source")))
+        .ok_or_else(|| Error::misuse(format!("content at {at:?} of a store that has no such source")))
     }
 }
 
@@ -126,7 +126,7 @@ impl ReadAt for Store {
     fn read_exact_at(&self, at: Position, buf: &mut [u8]) -> Result<()> {
         let source = self.source(at)?;
         if at.offset().checked_add(buf.len() as u64).is_none_or(|end| end > source.stamp.len) {
-            return Err(Error::internal(format!(
+            return Err(Error::misuse(format!(
                 "a read of {} bytes at {at:?} of {}, which has {}",
                 buf.len(),
                 source.name,

@@ -33,8 +33,8 @@ pub(crate) use network::{
 pub(crate) use system::{Init, System, is_enabled, program, starts};
 
 use crate::error::Result;
-use crate::tree::Root;
 use crate::tree::edit::Editor;
+use crate::tree::{Meta, Root};
 
 /// What edits must know of the disk.
 #[derive(Clone, Debug, Default)]
@@ -89,12 +89,18 @@ pub(crate) struct Notes {
 /// Puts own files into the tree and takes out what is to go.
 pub(crate) fn shape(editor: &mut Editor<'_>, spec: &HostSpec) -> Result<()> {
     for path in &spec.remove {
-        if !editor.remove(path.as_bytes(), "that was asked for")? {
-            return Err(crate::error::Error::input(format!("there is no {path} to remove")));
+        let trimmed = path.trim_end_matches('/');
+        if trimmed.is_empty() {
+            return Err(crate::error::Error::input(format!("`{path}` can't be removed: it is the root")));
+        }
+        if !editor.remove(trimmed.as_bytes(), "that was asked for")? {
+            let shown = crate::tree::show(path.as_bytes());
+            return Err(crate::error::Error::input(format!("there is no {shown} to remove")));
         }
     }
     for file in &spec.files {
-        editor.put(&file.path, file.content.clone(), file.meta.clone(), "that was asked for")?;
+        let meta = Meta { mtime: editor.time(), times: None, ..file.meta.clone() };
+        editor.put(&file.path, file.content.clone(), meta, "that was asked for")?;
     }
     Ok(())
 }

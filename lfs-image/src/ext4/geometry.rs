@@ -88,7 +88,7 @@ impl Geometry {
     pub(crate) fn new(blocks: u64, inodes: u64) -> Result<Self> {
         if blocks > MAX_BLOCKS {
             return Err(Error::capacity(format!(
-                "a filesystem of {blocks} blocks: at most {MAX_BLOCKS} blocks of 4 KiB (16 TiB) are supported"
+                "a filesystem of {blocks} blocks: at most {MAX_BLOCKS} blocks of 4 KiB (one less than 16 TiB) are supported"
             )));
         }
         let mut blocks = blocks;

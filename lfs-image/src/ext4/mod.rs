@@ -129,6 +129,11 @@ impl Options {
         if self.orphan_file && self.journal == Journal::None {
             return Err(Error::input("an orphan file without a journal: ext4 has it only with one"));
         }
+        if let InodeCount::AtLeast(inodes) = self.inodes
+            && inodes > u64::from(u32::MAX)
+        {
+            return Err(Error::capacity(format!("{inodes} inodes: ext4 numbers {} at most", u32::MAX)));
+        }
         if let InodeCount::Ratio(bytes) = self.inodes
             && !INODE_RATIOS.contains(&bytes)
         {

@@ -206,8 +206,12 @@ impl Sizing {
             super::InodeCount::AtLeast(inodes) => inodes,
         };
         if inodes < needed {
+            let asked = match options.inodes {
+                super::InodeCount::Ratio(bytes) => format!("an inode for every {bytes} bytes are {inodes}"),
+                _ => format!("{inodes} inodes were asked for"),
+            };
             return Err(Error::capacity(format!(
-                "{inodes} inodes were asked for and the content needs {needed} (with the 10 that ext4 reserves)"
+                "{asked} and the content needs {needed} (with the 10 that ext4 reserves)"
             )));
         }
         let journal_blocks = match options.journal {
@@ -225,8 +229,21 @@ impl Sizing {
 
     /// The smallest filesystem that holds the tree and leaves `free` for more.
     pub(crate) fn smallest(survey: &Survey, options: &Options, free: super::Free) -> Result<Self> {
+        let too_large = || Error::capacity("the content and the free space asked for need more than 16 TiB");
         let mut blocks = survey.content_blocks + 256;
+        if let super::InodeCount::Ratio(bytes) = options.inodes {
+            // One that is smaller has fewer inodes than the content.
+            let least = survey.inode_count().saturating_mul(bytes).div_ceil(BLOCK_SIZE);
+            if least > MAX_BLOCKS {
+                return Err(Error::capacity(format!(
+                    "an inode for every {bytes} bytes, and the content needs {} of them: that is more than 16 TiB",
+                    survey.inode_count()
+                )));
+            }
+            blocks = blocks.max(least);
+        }
         let share = match free {
+            super::Free::Bytes(bytes) if bytes > MAX_BLOCKS * BLOCK_SIZE => return Err(too_large()),
             super::Free::Bytes(_) => 0,
             super::Free::Percent(percent) => u64::from(percent) * 100,
         };
@@ -238,7 +255,15 @@ impl Sizing {
         // Every round adds what was missing; tables grow by a few percent of that, so this ends soon. From nothing to all that
         // many inodes may want, in eighths, are 130 rounds.
         for _ in 0..256 {
-            let sizing = Self::of(survey, options, blocks)?;
+            let sizing = match Self::of(survey, options, blocks) {
+                Ok(sizing) => sizing,
+                // A last group that is left off took some along.
+                Err(_) if matches!(options.inodes, super::InodeCount::Ratio(_)) && blocks < MAX_BLOCKS => {
+                    blocks = MAX_BLOCKS.min(blocks + 1024 + blocks / 8);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let mut is_too_small = false;
             let missing = match Geometry::new(blocks, sizing.inodes) {
                 Ok(geometry) => {
@@ -268,9 +293,7 @@ impl Sizing {
             }
             blocks = blocks.saturating_add((missing * 10_000).div_ceil(left));
             if blocks > MAX_BLOCKS && !is_too_small {
-                return Err(Error::capacity(
-                    "the content and the free space asked for need more than 16 TiB",
-                ));
+                return Err(too_large());
             }
             blocks = blocks.min(MAX_BLOCKS);
         }

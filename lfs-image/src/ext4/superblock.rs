@@ -20,7 +20,8 @@ impl Plan {
     pub(super) fn superblock(&self, group: u64) -> [u8; 1024] {
         let geometry = &self.geometry;
         let options = &self.options;
-        let time = options.time.clamped().sec.cast_unsigned();
+        // 40 bits without a sign.
+        let time = options.time.clamped().sec.max(0).cast_unsigned();
         let (time_lo, time_hi) = (lo32(time), lo8(hi32(time)));
         let reserved = options.reserved_blocks(geometry.blocks);
         let free = self.free_blocks();

@@ -16,7 +16,7 @@ use super::{Options, extents};
 use crate::error::{Error, Result};
 use crate::raw::crc::crc32c;
 use crate::raw::num::fit;
-use crate::tree::{Content, Data, Kind, NodeId, Tree, XattrSet};
+use crate::tree::{Content, Data, Kind, NodeId, Tree, XattrSet, show};
 
 /// The largest file: 2^32 - 1 blocks.
 const MAX_FILE: u64 = (u32::MAX as u64) * BLOCK_SIZE;
@@ -92,7 +92,7 @@ impl Survey {
             let slot = Slot(fit(number as u64, "inode")?);
             let id = survey.inodes.node(slot);
             survey.look_at(tree, id, slot, &mut parents, options, checksum_seed).map_err(|error| {
-                error.context(format!("`{}` does not fit into ext4", path_of(tree, id).escape_ascii()))
+                error.context(format!("`{}` does not fit into ext4", show(&path_of(tree, id))))
             })?;
         }
         let mut users = 0;

@@ -145,10 +145,14 @@ impl Sets {
                 split.block.push(attribute);
             }
         }
-        while split.block.iter().map(Attribute::space).sum::<usize>() > block_room {
+        loop {
+            let space: usize = split.block.iter().map(Attribute::space).sum();
+            if space <= block_room {
+                break;
+            }
             // The largest value moves out, until the rest fits.
             let largest = split.block.iter_mut().max_by_key(|attribute| attribute.space());
-            let Some(Attribute { name, value, .. }) = largest else { break };
+            let Some(Attribute { index, name, value }) = largest else { break };
             let Value::Here(bytes) = value else {
                 return Err(Error::capacity(format!(
                     "extended attributes: the names alone do not fit into a block of {block_room} bytes"
@@ -156,8 +160,9 @@ impl Sets {
             };
             if !ea_inode {
                 return Err(Error::capacity(format!(
-                    "extended attributes: `{}` has a value of {} bytes, and only {block_room} bytes fit into a block \
-                     with all names (the ext4 feature ea_inode, off by default because GRUB can't read it, lifts this)",
+                    "extended attributes: {space} bytes, and a block has {block_room}; the largest is `{}{}` with a value of \
+                     {} (the ext4 feature ea_inode, off by default because GRUB can't read it, lifts this)",
+                    prefix(*index).escape_ascii(),
                     name.escape_ascii(),
                     bytes.len()
                 )));
@@ -267,6 +272,11 @@ fn render(
     }
 }
 
+/// What a number stands for in front of a name.
+fn prefix(index: u8) -> &'static [u8] {
+    PREFIXES.into_iter().find(|(number, _)| *number == index).map_or(b"", |(_, prefix)| prefix)
+}
+
 /// An attribute of a tree as ext4 stores it.
 fn attribute(name: &[u8], value: &[u8]) -> Result<Attribute> {
     let shown = || name[..name.len().min(255)].escape_ascii().to_string();
@@ -344,7 +354,7 @@ mod tests {
         let mut tree = Tree::new();
         let large = set(&mut tree, &[("user.a", 3000), ("user.b", 3001)]);
         let error = Sets::default().add(&tree, large, false, 0).unwrap_err().to_string();
-        assert!(error.contains("`b` has a value of 3001 bytes"), "{error}");
+        assert!(error.contains("the largest is `user.b` with a value of 3001"), "{error}");
         let mut sets = Sets::default();
         sets.add(&tree, large, true, 0).unwrap();
         assert_eq!(sets.ea_values.len(), 1);

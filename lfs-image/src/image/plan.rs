@@ -74,12 +74,12 @@ impl Image {
     pub fn plan(mut tree: Tree, store: &dyn ReadAt, spec: &ImageSpec) -> Result<Self> {
         tree.check_sets()?;
         let time = spec.time.unwrap_or_else(|| tree.newest_mtime()).clamped();
-        ext4::add_lost_found(&mut tree, Meta::new(0o700, time))?;
         let mut editor = Editor::new(&mut tree, store, time);
         configure::shape(&mut editor, &spec.host)?;
         if spec.host.scrub {
             check::scrub(&mut editor)?;
         }
+        ext4::add_lost_found(editor.tree, Meta::new(0o700, time))?;
         let seed = seed(editor.tree, spec);
         let options = ext4_options(spec, &seed, time)?;
         let boot = boot::plan(&mut editor, spec, &seed, options.uuid)?;

@@ -147,14 +147,17 @@ impl ImageSpec {
         self
     }
 
-    /// The UUID of the root filesystem. Without it, it is derived from the tree and this specification.
+    /// The UUID of the root filesystem. Without it, it is derived from the tree and this specification, as the identifiers of the disk and
+    /// its partitions are in any case. Names, attributes and sizes count, but not the bytes of files, which planning doesn't read: two
+    /// images that differ in these alone have the same identifiers, and confuse a machine that has both.
     #[must_use]
     pub fn uuid(mut self, uuid: Uuid) -> Self {
         self.uuid = Some(uuid);
         self
     }
 
-    /// When the filesystem was made. Without it, the newest modification in the tree.
+    /// When the filesystem was made. Without it, the newest modification in the tree. e2fsck finds fault with a time that is more than a
+    /// day after its own clock, which nobody here looks at; a superblock knows none before 1970.
     #[must_use]
     pub fn time(mut self, time: Timestamp) -> Self {
         self.time = Some(time);
@@ -234,7 +237,7 @@ impl ImageSpec {
         self
     }
 
-    /// An EFI system partition of at least so many bytes, even if nothing needs one.
+    /// An EFI system partition of so many bytes, rounded up to whole MiB, even if nothing needs one. FAT32 takes 33 MiB or more.
     #[must_use]
     pub fn esp(mut self, bytes: u64) -> Self {
         self.esp = Some(bytes);

@@ -118,8 +118,8 @@ impl Blob {
     /// Reads `len` bytes from `offset` on into memory: headers, or small files whole.
     pub(crate) fn read(&self, store: &dyn ReadAt, offset: u64, len: u64) -> Result<Vec<u8>> {
         if offset.checked_add(len).is_none_or(|end| end > self.len) {
-            return Err(Error::internal(format!(
-                "read of {len} bytes at {offset} from a blob of {} bytes",
+            return Err(Error::misuse(format!(
+                "read of {len} bytes at {offset} from content of {} bytes",
                 self.len
             )));
         }

@@ -1,5 +1,6 @@
 //! Where file content waits until it is written: a position in one of a few sources.
 
+use std::fmt;
 use std::fs::File;
 
 use crate::error::Result;
@@ -9,8 +10,15 @@ use crate::error::Result;
 /// Content of millions of files is remembered this way, so it is small: 16 bits of source, 48 bits (256 TiB) of offset.
 ///
 /// [`ReadAt`] has an example.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Position(u64);
+
+/// `byte 512 of source 1`
+impl fmt::Debug for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "byte {} of source {}", self.offset(), self.source())
+    }
+}
 
 impl Position {
     const OFFSET_BITS: u32 = 48;
@@ -35,6 +43,11 @@ impl Position {
     #[must_use]
     pub fn offset(self) -> u64 {
         self.0 & ((1 << Self::OFFSET_BITS) - 1)
+    }
+
+    /// Whether content of so many bytes that begins here ends where positions do, or before.
+    pub(crate) fn has_room(self, len: u64) -> bool {
+        self.offset().checked_add(len).is_some_and(|end| end <= 1 << Self::OFFSET_BITS)
     }
 
     /// The position `by` bytes further on in the same source; `None` past its end at 256 TiB.
@@ -105,10 +118,8 @@ pub struct NoStore;
 impl ReadAt for NoStore {
     fn read_exact_at(&self, at: Position, buf: &mut [u8]) -> Result<()> {
         Err(crate::Error::misuse(format!(
-            "read of {} bytes at byte {} of source {} from a store that holds nothing",
-            buf.len(),
-            at.offset(),
-            at.source()
+            "read of {} bytes at {at:?} from a store that holds nothing",
+            buf.len()
         )))
     }
 }

@@ -33,6 +33,7 @@ impl Timestamp {
     /// This time, or the nearest one that ext4 can hold.
     #[must_use]
     pub fn clamped(self) -> Self {
-        self.clamp(Self::MIN, Self::MAX)
+        let Self { sec, nsec } = self.clamp(Self::MIN, Self::MAX);
+        Self { sec, nsec: nsec.min(Self::MAX.nsec) }
     }
 }

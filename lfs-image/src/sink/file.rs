@@ -79,6 +79,7 @@ impl FileSink {
                 Target::Stream(StreamSink::new(file))
             }
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+            Err(_) if !is_name(path) => return Err(failed(io::ErrorKind::NotADirectory.into())),
             _ => Target::Regular(follow(path).and_then(Partial::create).map_err(failed)?),
         };
         let kind = match &target {
@@ -123,6 +124,12 @@ impl FileSink {
         })?;
         self.reached.advance(offset, len)
     }
+}
+
+/// Whether a path ends with what can be a file's name.
+fn is_name(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    !matches!(bytes.rsplit(|c| *c == b'/').next(), None | Some(b"" | b"." | b".."))
 }
 
 impl Sink for FileSink {

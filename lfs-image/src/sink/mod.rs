@@ -30,13 +30,14 @@ fn each_zeros(len: u64, mut f: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
 /// How far an image has come. Sinks hear every byte once and in order; one that misses a call must not go on.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reached {
+    begun: bool,
     at: u64,
     len: u64,
 }
 
 impl Reached {
     fn begin(len: u64) -> Self {
-        Self { at: 0, len }
+        Self { begun: true, at: 0, len }
     }
 
     /// Steps over `len` bytes at `offset`.
@@ -53,6 +54,9 @@ impl Reached {
 
     /// That nothing is missing.
     fn finish(self) -> Result<()> {
+        if !self.begun {
+            return Err(Error::misuse("the image ends before it begins"));
+        }
         if self.at == self.len {
             return Ok(());
         }

@@ -46,18 +46,21 @@ impl Sink for NullSink {
     }
 
     fn data(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.reached.advance(offset, bytes.len() as u64)?;
         self.tally.data += bytes.len() as u64;
-        self.reached.advance(offset, bytes.len() as u64)
+        Ok(())
     }
 
     fn zeros(&mut self, offset: u64, len: u64) -> Result<()> {
+        self.reached.advance(offset, len)?;
         self.tally.zeros += len;
-        self.reached.advance(offset, len)
+        Ok(())
     }
 
     fn unallocated(&mut self, offset: u64, len: u64) -> Result<()> {
+        self.reached.advance(offset, len)?;
         self.tally.unallocated += len;
-        self.reached.advance(offset, len)
+        Ok(())
     }
 
     /// Nothing has to be read.
@@ -66,8 +69,9 @@ impl Sink for NullSink {
     }
 
     fn copy(&mut self, offset: u64, _store: &dyn ReadAt, _at: Position, len: u64) -> Result<()> {
+        self.reached.advance(offset, len)?;
         self.tally.data += len;
-        self.reached.advance(offset, len)
+        Ok(())
     }
 
     fn finish(self) -> Result<Tally> {

@@ -33,7 +33,7 @@ impl<W: Write> StreamSink<W> {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        let Reached { at, len } = self.reached;
+        let Reached { at, len, .. } = self.reached;
         self.reached.advance(at, bytes.len() as u64)?;
         self.writer
             .write_all(bytes)

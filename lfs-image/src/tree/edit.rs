@@ -134,6 +134,11 @@ impl<'a> Editor<'a> {
         self.changes
     }
 
+    /// The time of what is made.
+    pub(crate) fn time(&self) -> Timestamp {
+        self.time
+    }
+
     /// The tree as it is now, to look into.
     pub(crate) fn root(&self) -> Root<'_> {
         Root::new(self.tree, self.store)
@@ -193,7 +198,7 @@ impl<'a> Editor<'a> {
 
     /// Puts a file of somebody's there, with exactly these attributes.
     pub(crate) fn put(&mut self, path: &str, content: Content, meta: Meta, why: &str) -> Result<()> {
-        let wrap = |e: Error| e.context(format!("write {path} in the root filesystem"));
+        let wrap = |e: Error| e.context(format!("write {} in the root filesystem", show(path.as_bytes())));
         let (dir, name) = self.place(path.as_bytes(), true).map_err(wrap)?;
         let there = self.child(dir, &name);
         if there.is_some_and(|id| self.tree.node(id).as_directory().is_some()) {

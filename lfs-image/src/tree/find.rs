@@ -43,7 +43,8 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// When something on the way is no directory, a symbolic link leads nowhere, or the path has `..` or an impossible name.
+    /// When something on the way is no directory, a symbolic link leads nowhere, or the path has `..` or an impossible name, or more than
+    /// 65,535 bytes.
     ///
     /// # Examples
     ///

@@ -99,13 +99,15 @@ pub struct Merge {
     forward: Forward,
     walk: Walk,
     target_walk: Walk,
+    /// Whether a layer couldn't be ended, so that entries are lost.
+    lost: bool,
     /// The normalized paths of the entry and of its link target: kept for their room.
     path: Vec<u8>,
     target: Vec<u8>,
 }
 
 impl Merge {
-    /// Starts with an existing tree, or [`Tree::new`].
+    /// Starts with an existing tree, or [`Tree::new`]. Ids that the tree gave out mean nothing afterwards: inodes are numbered anew.
     #[must_use]
     pub fn new(mut tree: Tree) -> Self {
         // Archives that say the same a million times take no more room than what they leave.
@@ -120,6 +122,7 @@ impl Merge {
             forward: Forward::default(),
             walk: Walk::default(),
             target_walk: Walk::default(),
+            lost: false,
             path: Vec::new(),
             target: Vec::new(),
         }
@@ -171,8 +174,19 @@ impl Merge {
     ///
     /// # Errors
     ///
-    /// When the target of a hard link never came, or an entry that waited for the layer's whiteouts breaks a rule.
+    /// When the target of a hard link never came, or an entry that waited for the layer's whiteouts breaks a rule. There is no tree
+    /// after that.
     pub fn end_layer(&mut self) -> Result<()> {
+        if self.lost {
+            return Err(Error::misuse("a layer of this merge couldn't be ended, so there is no tree"));
+        }
+        self.lost = true;
+        self.apply_held()?;
+        self.lost = false;
+        Ok(())
+    }
+
+    fn apply_held(&mut self) -> Result<()> {
         for entry in std::mem::take(&mut self.held) {
             self.apply_now(entry)?;
         }
@@ -235,6 +249,9 @@ impl Merge {
             EntryKind::Fifo => Kind::Fifo,
             EntryKind::Socket => Kind::Socket,
         };
+        if is_placeholder(&kind) {
+            return Err(Error::input("a device that no system has"));
+        }
         // A normalized path has no impossible names.
         let (_, replaced) = self.tree.put(parent, name, meta, kind)?;
         if replaced {

@@ -162,8 +162,8 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// When `parent` is not a directory, the name is impossible, or the tree is full; when a directory isn't empty, or the set of
-    /// attributes is another tree's.
+    /// When `parent` is not a directory, the name is impossible, or the tree is full; when a directory isn't empty, content reaches
+    /// beyond what a source can hold, or the set of attributes is another tree's.
     pub fn insert(&mut self, parent: NodeId, name: &[u8], meta: Meta, kind: Kind) -> Result<NodeId> {
         check_name(name)?;
         Ok(self.put(parent, name, meta, kind)?.0)
@@ -181,6 +181,13 @@ impl Tree {
             .ok_or_else(|| Error::capacity("more than 4,294,967,279 inodes"))?;
         if !self.has_set(meta.xattrs) {
             return Err(Error::misuse("a set of extended attributes of another tree"));
+        }
+        if let Kind::File(Content { size, data: Data::Stored(at) }) = &kind
+            && !at.has_room(*size)
+        {
+            return Err(Error::misuse(format!(
+                "content of {size} bytes from {at:?}, which has 256 TiB at most"
+            )));
         }
         // Its entries would be named twice, perhaps in a circle.
         if matches!(&kind, Kind::Directory(directory) if !directory.is_empty()) {
@@ -278,10 +285,12 @@ impl Tree {
     }
 
     fn directory_mut(&mut self, id: NodeId) -> Result<&mut Directory> {
-        match self.nodes.get_mut(id.index()).map(|node| &mut node.kind) {
+        match self.nodes.get_mut(id.index()).filter(|node| node.names > 0).map(|node| &mut node.kind) {
             Some(Kind::Directory(directory)) => Ok(directory),
             Some(other) => Err(Error::input(format!("a {} is used as a directory", other.noun()))),
-            None => Err(Error::misuse("an inode of another tree is used as a directory")),
+            None => {
+                Err(Error::misuse("an inode that was removed, or is another tree's, is used as a directory"))
+            }
         }
     }
 }

@@ -56,7 +56,7 @@ impl XattrSet {
 /// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Meta {
-    /// Permission bits with set-user-ID, set-group-ID and sticky: `0o7777` at most.
+    /// Permission bits with set-user-ID, set-group-ID and sticky: `0o7777`; other bits come into no image.
     pub mode: u16,
     /// The owner's numeric id.
     pub uid: u32,
@@ -279,18 +279,18 @@ impl Content {
     ///
     /// # Errors
     ///
-    /// When the segments overlap, descend, are empty or reach past the size.
+    /// When the segments overlap, descend, are empty or reach past the size, or past the 256 TiB of a source.
     pub fn sparse(size: u64, segments: impl Into<Box<[Segment]>>) -> crate::Result<Self> {
         let segments = segments.into();
         let mut end = 0;
         for segment in &segments {
             let segment_end = segment.offset.checked_add(segment.len).filter(|_| segment.len > 0);
             match segment_end {
-                Some(e) if segment.offset >= end && e <= size => end = e,
+                Some(e) if segment.offset >= end && e <= size && segment.at.has_room(segment.len) => end = e,
                 _ => {
                     return Err(crate::Error::input(format!(
                         "sparse map: the segment of {} bytes at {} is empty, overlaps the one before it \
-                         (which ends at {end}) or reaches past the size {size}",
+                         (which ends at {end}), reaches past the size {size}, or past 256 TiB of its source",
                         segment.len, segment.offset
                     )));
                 }
