@@ -16,21 +16,23 @@ fn killed_and_gone_on_with() {
     let image = folder.path().join("image");
     noisy(&image, 600);
     let judge = Judge::start(Config::default()).unwrap();
+    // Eight seconds for all of it, so that none of those that are killed is through before.
     judge
-        .set_faults(r#"[{"op": "PutSnapshotBlock", "do": "delay", "min_ms": 1, "max_ms": 60, "seed": 1}]"#)
+        .set_faults(r#"[{"op": "PutSnapshotBlock", "do": "delay", "min_ms": 60, "max_ms": 150, "seed": 1}]"#)
         .unwrap();
     let mut job = Job::push(&image).journal();
     job.jobs = Some(8);
-    let mut killed = 0;
+    let (mut killed, mut waited) = (0, 0);
     for round in 0..20_u64 {
         let mut child = job.spawn(&judge);
         // From before the first request to the middle of many.
         let wait = u64::from(noise(round + 100, 1)[0]) * 2;
         std::thread::sleep(Duration::from_millis(wait));
+        waited += wait;
         child.kill().unwrap();
         killed += u64::from(!child.wait().unwrap().success());
     }
-    assert!(killed >= 15, "only {killed} of 20 were killed");
+    assert_eq!(killed, 20, "in {waited} ms");
     let (id, outcome) = job.succeed(&judge);
     let report = judge.report();
     // A start that nobody heard of is found again by its token.
