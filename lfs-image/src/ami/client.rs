@@ -58,7 +58,7 @@ impl<'a> Client<'a> {
         &self,
         operation: &str,
         region: &str,
-        attempt: impl AsyncFn(&Arc<Line>) -> Result<T, super::service::Again>,
+        attempt: &impl AsyncFn(&Arc<Line>) -> Result<T, super::service::Again>,
     ) -> Answer<T> {
         let attempt = async || attempt(&self.line).await;
         self.aws.block_on(self.line.insist(operation, region, self.patience, self.urgent, attempt))

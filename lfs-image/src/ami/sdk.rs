@@ -131,7 +131,7 @@ impl<'a> Client<'a> {
                 error => Err(silence(causes(&error))),
             }
         };
-        self.query.insist(operation, region, attempt)
+        self.query.insist(operation, region, &attempt)
     }
 
     /// All pages of a list.
