@@ -40,9 +40,10 @@ test-sdk:
 	scripts/install-judges.sh
 	scripts/get-kernel.sh amd64 >/dev/null
 	scripts/get-kernel.sh arm64 >/dev/null
+	tests/support/get-boot-files.sh $(BOOT_FILES)
 	scripts/get-boto3.sh >/dev/null
 	cargo clippy -p lfs-image -p lfs-image-cli --features aws-sdk-ec2 --all-targets --locked -- -D warnings
-	cargo test -p lfs-image -p lfs-image-cli --features aws-sdk-ec2 --locked --no-fail-fast --lib --test push --test aws
+	LFS_IMAGE_BOOT_FILES=$(BOOT_FILES) cargo test -p lfs-image -p lfs-image-cli --features aws-sdk-ec2 --locked --no-fail-fast --lib --test push --test aws
 
 check:
 	cargo fmt --all --check
