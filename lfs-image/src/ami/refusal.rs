@@ -58,33 +58,14 @@ mod tests {
 
     use super::*;
 
-    fn refusal(code: &str, status: u16) -> Refusal {
-        Refusal {
-            service: "ec2",
-            operation: "RegisterImage".to_owned(),
-            region: "eu-west-1".to_owned(),
-            code: code.to_owned(),
-            message: "No.".to_owned(),
-            status,
-            request_id: Some("59dbff89".to_owned()),
-        }
-    }
-
     #[test]
     fn a_refusal_names_action_region_and_request() {
-        let error = Error::from(Fault::Refused(Box::new(refusal("UnauthorizedOperation", 403))));
+        let error = Error::from(Fault::Refused(Box::new(Refusal::example("UnauthorizedOperation", 403))));
         assert_eq!(error.kind(), ErrorKind::Remote);
         assert_eq!(error.to_string(), "ec2:RegisterImage is denied in eu-west-1");
         let source = error.source().unwrap();
         assert_eq!(source.to_string(), "UnauthorizedOperation: No. (HTTP 403, request 59dbff89)");
         let hint = source.downcast_ref::<Refusal>().unwrap().hint().unwrap();
         assert!(hint.contains("ec2:RegisterImage") && hint.contains("service control policy"), "{hint}");
-    }
-
-    #[test]
-    fn what_may_be_asked_again() {
-        assert!(refusal("RequestLimitExceeded", 503).is_transient());
-        assert!(refusal("Whatever", 500).is_transient());
-        assert!(!refusal("InvalidParameterValue", 400).is_transient());
     }
 }

@@ -21,8 +21,7 @@ use aws_types::service_config::ServiceConfigKey;
 use tokio::time::Instant;
 
 use super::refusal::Fault;
-use crate::ebs::Aws;
-use crate::ebs::Refusal;
+use crate::ebs::{Aws, Refusal};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a connection may take to come about.

@@ -170,12 +170,10 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::ErrorKind;
-
-    fn refusal(code: &str, status: u16) -> Refusal {
-        Refusal {
+impl Refusal {
+    /// One of RegisterImage's, to try things with.
+    pub(crate) fn example(code: &str, status: u16) -> Self {
+        Self {
             service: "ec2",
             operation: "RegisterImage".to_owned(),
             region: "eu-west-1".to_owned(),
@@ -185,21 +183,36 @@ mod tests {
             request_id: Some("59dbff89".to_owned()),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn it_is_found_below_what_was_being_done() {
-        let error =
-            Error::new(ErrorKind::Remote, "no").with_source(refusal("AuthFailure", 401)).context("push");
-        assert_eq!(Refusal::of(&error), Some(&refusal("AuthFailure", 401)));
+        let error = Error::new(ErrorKind::Remote, "no")
+            .with_source(Refusal::example("AuthFailure", 401))
+            .context("push");
+        assert_eq!(Refusal::of(&error), Some(&Refusal::example("AuthFailure", 401)));
         assert_eq!(Refusal::of(&Error::new(ErrorKind::Remote, "no").with_source("words")), None);
     }
 
     #[test]
     fn codes_have_classes() {
-        assert!(refusal("RequestLimitExceeded", 503).is_throttled());
-        assert!(refusal("Throttling", 400).is_throttled());
-        assert!(!refusal("AuthFailure", 401).is_denied());
-        assert!(refusal("AuthFailure", 401).hint().unwrap().contains("eu-west-1"));
-        assert_eq!(refusal("InvalidParameterValue", 400).hint(), None);
+        assert!(Refusal::example("RequestLimitExceeded", 503).is_throttled());
+        assert!(Refusal::example("Throttling", 400).is_throttled());
+        assert!(!Refusal::example("AuthFailure", 401).is_denied());
+        assert!(Refusal::example("AuthFailure", 401).hint().unwrap().contains("eu-west-1"));
+        assert_eq!(Refusal::example("InvalidParameterValue", 400).hint(), None);
+    }
+
+    #[cfg(feature = "ami")]
+    #[test]
+    fn what_may_be_asked_again() {
+        assert!(Refusal::example("RequestLimitExceeded", 503).is_transient());
+        assert!(Refusal::example("Whatever", 500).is_transient());
+        assert!(!Refusal::example("InvalidParameterValue", 400).is_transient());
     }
 }
